@@ -2,6 +2,7 @@
 #ifndef MT_BASE_BUF_H
 #define MT_BASE_BUF_H
 #include "base/slice.h"
+#include <stdarg.h>
 #include <stddef.h>
 
 struct buf {
@@ -18,6 +19,7 @@ int buf_add_text(struct buf *b, const char *text);        /* 0 or MT_ENOMEM */
 int buf_add_byte(struct buf *b, unsigned char byte);      /* 0 or MT_ENOMEM */
 /* printf into the end; 0 or MT_ENOMEM. */
 int buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int buf_addv(struct buf *b, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 /* Drop the first `n` bytes (n <= len); the rest moves to the front. */
 void buf_drop(struct buf *b, size_t n);
 static inline void buf_clear(struct buf *b)

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/slice.h"
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_OFF };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
@@ -38,6 +39,8 @@ void log_write(struct log *l, enum log_level level, const struct log_about *abou
     __attribute__((format(printf, 4, 5)));
 void log_write_fields(struct log *l, enum log_level level, const struct log_about *about, struct slice message,
                       const struct log_field *fields, size_t count);
+/* Lines that were lost because a write failed, was cut short, or memory ran out. Any thread. */
+uint64_t log_lost(const struct log *l);
 /* From "debug", "info", "warn", "error", "off"; false when it is none of them. */
 bool log_level_parse(struct slice name, enum log_level *out);
 /* Adds `target` with the values of query arguments that look secret (token, key, password, secret, auth, jwt, session, code,

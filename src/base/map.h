@@ -18,8 +18,10 @@ void map_fini(struct map *m);                                /* frees the table,
 void *map_find(const struct map *m, struct slice key);       /* borrowed, NULL when absent */
 int map_put(struct map *m, struct slice key, void *value);   /* replaces key and value of an equal key; 0 or MT_ENOMEM */
 void *map_take(struct map *m, struct slice key);             /* removes; the value, or NULL when absent */
-/* Walk: `*at` starts at 0; NULL at the end. The map must not change between calls. */
+/* Walk: `*at` starts at 0; NULL at the end; `key` may be NULL. The map must not change between calls. */
 void *map_next(const struct map *m, size_t *at, struct slice *key);
 /* SipHash-1-3 of `key` under the process' random key: stable within one process, unknown to clients. */
 uint64_t map_hash(struct slice key);
+/* The same under a given key: for tests against the published vectors. */
+uint64_t map_siphash(const uint64_t key[2], const void *data, size_t len);
 #endif

@@ -1,4 +1,4 @@
-/* text.h - small conversions of text: encodings, percent signs, near names. Pure functions. */
+/* text.h - small conversions of text: encodings, percent signs, near names. Pure functions; what fails leaves `out` as it was. */
 #ifndef MT_BASE_TEXT_H
 #define MT_BASE_TEXT_H
 #include "base/buf.h"
