@@ -33,10 +33,13 @@ struct frame_part {
     uint64_t left;       /* payload bytes of this frame that will still come: message size so far + len + left is a lower bound */
 };
 
-/* Take the next part from `data`. Returns 1 with *part and *used set, 0 when more bytes are needed (*used may be > 0: a data
- * frame's header and the payload so far were taken as part? no: when 0 is returned *used is 0 or covers a header only), or
- * minus a close code: -1002. Control frames are only taken whole: fewer than 131 bytes ever wait. Data payload is handed out as soon as
- * one byte of it is there (or at once when the frame is empty). */
+/* Take the next part from `data`. Returns
+ *  1 with *part filled and *used bytes taken (always more than 0): call again with what follows them;
+ *  0 when nothing (more) can be handed out yet. *used is 0: the bytes stay with the caller, come again in front of what is read
+ *    next, and are fewer than 131;
+ *  -1002 on a violation, as early as the bytes prove it (often by the first byte). The decoder must not be used after it.
+ * A control frame is taken whole. Of a data frame the header is taken together with the payload that is there, as soon as that is
+ * one byte (at once where the frame is empty); later calls hand out the rest as it comes. */
 int frame_next(struct frame_decoder *d, unsigned char *data, size_t len, size_t *used, struct frame_part *part);
 /* Header of an unmasked, unfragmented frame from the server; returns its length, at most FRAME_HEAD_MAX. */
 size_t frame_put_head(unsigned char *out, enum frame_op op, bool deflated, uint64_t len);
