@@ -1,0 +1,176 @@
+/* state.h - what every file of this layer shares: a worker's VM, the version that runs, the gate into Lua.
+ *
+ * One struct script per worker, used on that worker's thread only. C functions find it with script_of, from any coroutine.
+ * All Lua code runs between script_enter and script_leave: an "entry". The watchdog measures entries, the memory cap holds in them,
+ * and errors that end one are logged with their traceback. Entries are made by the gate (script_call) and by tasks (task.h); no other
+ * file calls lua_pcall or lua_resume, except the replacements of pcall, xpcall and coroutine.* that scripts see (protect.c).
+ *
+ * How an API table is added: api_x.c has
+ *     void api_x_open(lua_State *L);  once per VM: metatables, caches. Leaves the stack as it was. May raise.
+ *     void api_x_fill(lua_State *L);  once per version: sets its functions as fields of the table on top of the stack, which is the new
+ *                                     version's `tide`. May raise. Library tables are never shared between versions.
+ * (either may be missing) and one line in api_all.c. Metatables set `__metatable` to false, so that scripts cannot reach them.
+ */
+#ifndef MT_SCRIPT_STATE_H
+#define MT_SCRIPT_STATE_H
+#include "base/list.h"
+#include "base/mem.h"
+#include "script/script.h"
+#include <lua.h>
+
+struct handlers;
+struct task;
+struct watch_slot;
+
+/* Memory of one VM. */
+struct vm_heap {
+    size_t used;   /* bytes handed out to Lua */
+    size_t limit;  /* script.memory */
+    unsigned core; /* above 0: the core itself is pushing, the limit does not hold (script_core_begin) */
+};
+
+/* One loaded state of the app: script, modules, environment. Counted: the live pointer, each of its tasks and each timer that holds one of
+ * its functions have a reference. At zero everything in Lua that belongs to it is released. */
+struct version {
+    struct script *script;
+    struct list_node node;      /* in script->versions */
+    unsigned refs;
+    char hash[9];               /* of the sources, 8 hex digits */
+    lua_Integer number;         /* app.version, 0 when it gives none */
+    int env_ref;                /* the environment that its chunks share (_G) */
+    int loaded_ref;             /* its package.loaded */
+    int tide_ref;               /* its `tide` */
+    int app_ref;                /* the table that the script returned */
+    char **files;               /* owned: script first, then modules; NULL-terminated */
+    size_t file_count;
+    struct handlers *handlers;  /* owned: the checked table */
+    struct list_node held;      /* tasks spawned while it was loading: they start when it goes live */
+    struct list_node timers;    /* its timers that are armed, or wait for it to go live */
+    size_t tasks;               /* tasks at work in it */
+    bool live;                  /* it is the one that events go to */
+};
+
+/* The first thing that the extra space of every lua_State points to. */
+struct script_context {
+    struct script *script;
+    struct task *task; /* NULL for the main thread and for coroutines that scripts made */
+};
+
+struct script {
+    struct script_context context; /* of the main thread */
+    lua_State *L;               /* main thread of the VM; runs no script code but what script_call is given */
+    struct script_config config; /* strings inside are copies owned by the script */
+    char *folder;               /* of the script: modules are looked for here first. Owned */
+    struct loop *loop;
+    struct log *log;
+    struct hub *hub;            /* owned */
+    struct vm_heap heap;
+    struct watch_slot *watch;   /* what the watchdog sees of this worker */
+    struct version *live;       /* NULL until the first version is live */
+    struct version *loading;    /* the version whose chunk is running, else NULL */
+    struct version *version;    /* the version of the code that runs now; NULL outside of entries */
+    struct task *task;          /* the task that runs now; NULL outside of tasks (loading, script_call) */
+    unsigned depth;             /* entries under way: 0 = the loop, 1 = a handler, 2 = unwinding inside one */
+    unsigned unwinding;         /* above 0: <close> variables of a cancelled task are running */
+    bool stopping;              /* script_stop was called: nothing new is spawned for timers */
+    struct list_node versions;  /* all that exist */
+    struct list_node tasks;     /* all that are alive */
+    struct list_node ready;     /* tasks that go on as soon as the running entry has ended */
+    struct list_node pool;      /* finished tasks with their coroutine, to be used again */
+    size_t pooled;
+    size_t task_count, waiting;
+    struct buf scratch;         /* for one message being built; valid until the next user */
+    int state_ref;              /* tide.state */
+    void (*stopped)(void *arg); /* waits for the last task after script_stop */
+    void *stopped_arg;
+    struct script_stats stats;
+};
+
+static inline struct script_context *script_context(lua_State *L)
+{
+    return *(struct script_context **)lua_getextraspace(L);
+}
+static inline struct script *script_of(lua_State *L)
+{
+    return script_context(L)->script;
+}
+/* The version whose code is running or loading; never NULL in a function that a script called. */
+static inline struct version *version_of(lua_State *L)
+{
+    return script_of(L)->version;
+}
+static inline struct hub *script_hub(lua_State *L)
+{
+    return script_of(L)->hub;
+}
+/* Whether a chunk is being loaded, so that nothing may be acted on yet. */
+static inline bool script_is_loading(lua_State *L)
+{
+    return script_of(L)->loading != NULL;
+}
+/* Raises "NAME: not while loading: use on_start" while a chunk loads. For every call that acts on the world. */
+void script_check_acting(lua_State *L, const char *name);
+
+/* Pushes the result of an operation: true for rc >= 0, else nil, text, name. Returns the count. May raise (memory). */
+int script_push_result(lua_State *L, int rc);
+/* Pushes nil, message, name and returns 3. */
+int script_push_failure(lua_State *L, const char *message, const char *name);
+/* Takes the value on top of the stack into the registry. Raises when memory runs out. */
+int script_ref(lua_State *L);
+/* Releases *ref and sets it to LUA_NOREF; LUA_NOREF and LUA_REFNIL are fine. */
+void script_unref(lua_State *L, int *ref);
+/* Pushes a new table with weak keys ("k"), values ("v") or both. */
+void script_push_weak_table(lua_State *L, const char *mode);
+/* The pending work of the core itself, such as pushing a message or building JSON: the memory cap does not hold between these. Nests.
+ * A raise in between is fine: the gate sets things right. */
+static inline void script_core_begin(struct script *s)
+{
+    s->heap.core++;
+}
+static inline void script_core_end(struct script *s)
+{
+    s->heap.core--;
+}
+
+/* What a log line of the running code is about; the slices point into *memory and into long-lived strings. */
+struct script_about {
+    struct log_about about;
+    char conn[CONN_NAME_SIZE];
+};
+void script_fill_about(struct script *s, struct script_about *out);
+
+/* ---- the gate ---- */
+struct script_entry {
+    struct task *task;
+    struct version *version;
+    lua_State *running;
+    unsigned core;
+};
+/* Begin to run code of `v` on L. `saved` takes what ran before; budget in seconds, used by the outermost entry. */
+void script_enter(struct script *s, struct script_entry *saved, lua_State *L, struct task *t, struct version *v, double budget);
+void script_leave(struct script *s, const struct script_entry *saved);
+/* lua_pcall in an entry of its own, for short work on the main thread: the function and nargs arguments are on top of s->L. LUA_OK and nresults
+ * values, or a status and one string: the message with its traceback. Never raises. */
+int script_call(struct script *s, struct version *v, int nargs, int nresults);
+/* Run a C function protected: fn(L) with `arg` as light userdata at index 1. As script_call, without results. */
+int script_protect(struct script *s, lua_CFunction fn, void *arg);
+/* Turn the error of a coroutine (its value on top of co) into text with traceback. mem_alloc'ed, NULL when memory runs out. */
+char *script_error_text(struct script *s, lua_State *co);
+/* Log a failure of a script, with connection and version, and count it. */
+void script_report(struct script *s, struct version *v, const struct log_about *about, const char *what, const char *text);
+
+/* Errors that no pcall of a script may keep: a kill by the watchdog, tide.reject, a cancelled task. Their value is a light userdata. */
+extern const char script_mark_kill, script_mark_reject, script_mark_cancel;
+/* Whether the error value at `index` must be passed on. */
+bool script_must_pass(lua_State *L, int index);
+
+/* ---- assembled in api_all.c ----
+ * The core itself calls these, each declared in the header of its file:
+ *     api_conn.h  api_conn_push(L, id): the one userdata of a connection (strong in peer->ref while it is open)
+ *                 api_conn_set_data(L, peer, index): the table at index becomes conn.data (what on_connect returned)
+ *     api_room.h  api_room_push(L, name slice): a room object; api_room_push_member(L, person): { user=, id=, info= }
+ *     json.h      decoding a message, encoding replies into a buf
+ *     shape.h     compiling the shapes of `accepts`, checking a message */
+void api_all_open(lua_State *L); /* every api_x_open, in order */
+void api_all_fill(lua_State *L); /* every api_x_fill, onto the table on top of the stack */
+#endif

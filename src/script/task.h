@@ -1,0 +1,102 @@
+/* task.h - a task is one run of Lua code in a pooled coroutine: an event's handler, a spawned function, a timer's function, a hook.
+ *
+ * A task that never waits costs no allocation: its struct and coroutine come from a pool and go back. Work that is made while Lua runs
+ * (tide.spawn, hooks of rooms, a wake-up) does not run inside it: it is queued in script->ready and runs as soon as that entry has ended, in
+ * order. Nothing here is nested, but the unwinding of a task that was cancelled.
+ *
+ * A call that waits, in any api file:
+ *     struct task *t = task_check_wait(L);     raises "cannot wait here" before anything is started
+ *     ... start the operation, give it `t` ...
+ *     return task_wait(L, &ops, arg, ms);      the last statement
+ * Exactly one of these happens afterwards: the operation calls task_wake(t, code) and ops->finish pushes the results; or the time is over and
+ * ops->cancel(arg), then ops->finish(L, arg, MT_ETIMEOUT) run; or the task is cancelled and only ops->cancel(arg) runs.
+ */
+#ifndef MT_SCRIPT_TASK_H
+#define MT_SCRIPT_TASK_H
+#include "script/state.h"
+
+enum task_kind { TASK_EVENT, TASK_SPAWNED, TASK_TIMER, TASK_HOOK };
+enum task_state { TASK_NEW, TASK_RUNNING, TASK_WAITING, TASK_READY, TASK_DONE };
+
+struct task_wait_ops {
+    /* Forget the task: nothing may wake it any more. No Lua. NULL: there is nothing to undo. */
+    void (*cancel)(void *arg);
+    /* In the task's coroutine, as it goes on: push the results of the waiting call, return their count. `code` is what task_wake got, or
+     * MT_ETIMEOUT. May raise. NULL: script_push_result(L, code). */
+    int (*finish)(lua_State *L, void *arg, int code);
+};
+
+/* How a task ended, for its done callback. */
+enum task_end { TASK_RETURNED, TASK_RAISED, TASK_REJECTED, TASK_CANCELLED, TASK_KILLED };
+
+/* What tide.reject said. */
+struct task_reject {
+    int status;       /* 0: nothing was rejected */
+    struct buf message; /* text for the body */
+    struct buf headers; /* ready header lines */
+};
+
+struct task {
+    struct script_context context; /* must be first: the coroutine's extra space points here */
+    struct list_node node;         /* in script->tasks, or in script->pool */
+    struct list_node queue;        /* in script->ready, version->held, or the waiters of what it waits for */
+    struct list_node owned;        /* in peer->tasks when it belongs to a connection (conn:spawn) */
+    struct list_node joiners;      /* tasks that wait for this one's end */
+    struct version *version;       /* counted reference */
+    lua_State *co;                 /* its coroutine */
+    int co_ref;                    /* anchors co */
+    int handle_ref;                /* the userdata that scripts hold (spawned tasks), which keeps the results */
+    enum task_kind kind;
+    enum task_state state;
+    conn_id conn;                  /* the connection it works for, 0 for none: for logs */
+    bool cancelled;                /* cancel was asked for while it could not be unwound */
+    bool unwinding;                /* its <close> variables are running: it may not wait */
+    /* Called once on the loop's side when it has ended, before it goes back to the pool; on RETURNED the results are the values on co's
+     * stack. Must not raise: script_protect is there for more. NULL: nobody cares. */
+    void (*done)(struct task *t, enum task_end end);
+    void *arg;                     /* of whoever made it */
+    const struct task_wait_ops *wait_ops;
+    void *wait_arg;
+    int wake_code;
+    struct loop_timer timer;       /* end of the wait */
+    struct task_reject reject;
+};
+
+/* The task of this coroutine, NULL in coroutines that scripts made and on the main thread. */
+static inline struct task *task_of(lua_State *L)
+{
+    return script_context(L)->task;
+}
+
+/* ---- making tasks (loop side; nothing here raises) ---- */
+/* A task from the pool with an empty coroutine. Push the function and its arguments onto t->co (at most 16 values, only such as need no memory: light
+ * userdata, C functions without upvalues, registry values), then start it. NULL when memory runs out. */
+struct task *task_create(struct script *s, struct version *v, enum task_kind kind);
+/* Run it now, until it ends or waits; the function and nargs arguments are on its stack. Only outside of entries (s->depth == 0). */
+void task_start(struct task *t, int nargs);
+/* The same when the entry that runs now has ended; at once when none does. Keeps the order of calls. */
+void task_start_later(struct task *t, int nargs);
+/* Run what is ready. Called by the gate's outermost leave and at the end of each turn. */
+void task_run_ready(struct script *s);
+
+/* ---- waiting ---- */
+/* The task that may wait in L. Raises "cannot wait here; use tide.spawn" in a coroutine that a script made, below a C function that cannot be
+ * left (metamethods, iterators, sort and gsub callbacks), while loading and while unwinding. */
+struct task *task_check_wait(lua_State *L);
+/* Wait until woken; ms < 0: without limit. After task_check_wait. Use as `return task_wait(...)`. */
+int task_wait(lua_State *L, const struct task_wait_ops *ops, void *arg, int64_t ms);
+/* Let a waiting task go on, from anywhere on the loop's thread. Ignored when it is not waiting any more. */
+void task_wake(struct task *t, int code);
+/* Seconds at `index` as milliseconds for task_wait. nil or none: `otherwise`. Raises on what is no number, negative or NaN. */
+int64_t task_check_ms(lua_State *L, int index, int64_t otherwise);
+
+/* ---- ending ---- */
+/* Unwind a waiting task at once (its <close> variables run, the waiting call never returns); one that is running or unwinding is marked and
+ * unwound when it next waits. False when it had ended. */
+bool task_cancel(struct task *t);
+
+/* ---- for api files ---- */
+/* The function at `index` and everything above it become a task; pushes its handle (tide.spawn, conn:spawn) and returns 1. `owner` is the
+ * list of tasks that end with a connection, NULL for none. Raises when there is no function or no memory. */
+int task_push_spawned(lua_State *L, int index, conn_id conn, struct list_node *owner);
+#endif
