@@ -1,0 +1,74 @@
+/* cli_help.c - the texts of `moontide help`. */
+#include "app/cli.h"
+
+#include "app/config_value.h"
+#include "base/err.h"
+#include "base/text.h"
+
+static const char overview[] = "moontide " MT_VERSION ": a real-time server that is programmed in Lua\n"
+                               "\n"
+                               "  moontide run SCRIPT [flags]     serve SCRIPT; saving it makes the new behaviour live\n"
+                               "  moontide SCRIPT [flags]         the same\n"
+                               "  moontide check SCRIPT [flags]   test settings, certificates and script without serving\n"
+                               "  moontide help [COMMAND|config]  more about a command, or every setting\n"
+                               "  moontide version                the version\n"
+                               "\n"
+                               "For example: moontide run chat.lua --static public\n";
+
+static const char flags[] =
+    "  --listen ADDR        HOST:PORT, [V6]:PORT, *:PORT, PORT or unix:/PATH; port 0 picks one; repeatable\n"
+    "                       (default localhost:8765)\n"
+    "  --tls CERT,KEY       a certificate chain and its key, PEM files; repeatable (more by name: SNI).\n"
+    "                       The key's passphrase: MOONTIDE_TLS_PASSPHRASE\n"
+    "  --static DIR         serve the files of DIR over HTTP\n"
+    "  --config FILE        read settings from FILE, a moontide.conf.lua (no file is read without this)\n"
+    "  --set KEY=VALUE      any setting; repeatable (moontide help config lists them)\n"
+    "  --no-watch           do not reload when files are saved\n"
+    "  --workers N          threads; 1 in this version\n"
+    "  --log-level LEVEL    debug, info, warn, error or off\n"
+    "  --log-format FORMAT  text or json\n";
+
+static const char run[] = "moontide run SCRIPT [flags]: serve a script\n"
+                          "\n"
+                          "%s"
+                          "\n"
+                          "When every address is bound, one line goes to stdout, and nothing else ever does:\n"
+                          "  moontide: ready http://127.0.0.1:8765 http://[::1]:8765\n"
+                          "Logs and messages go to stderr.\n"
+                          "\n"
+                          "Signals: SIGHUP reloads script, certificates and settings. SIGTERM and SIGINT stop: clients are told\n"
+                          "(1001) and the server leaves within shutdown.timeout; a second one leaves at once.\n"
+                          "\n"
+                          "Exit code: 0 after a stop, 1 when the server cannot start (port in use, certificate, script),\n"
+                          "2 for wrong flags and settings, 130 or 143 when a second SIGINT or SIGTERM ended it.\n";
+
+static const char check[] = "moontide check SCRIPT [flags]: test settings, certificates and script without serving\n"
+                            "\n"
+                            "Takes the flags of run:\n"
+                            "%s"
+                            "\n"
+                            "Exit code: 0 when the server would start, 1 when certificates, folders or the script are at fault,\n"
+                            "2 for wrong flags and settings.\n";
+
+static const char version[] = "moontide version: print the version\n";
+static const char help[] = "moontide help [COMMAND|config]: print help\n";
+
+int cli_print_help(const char *topic, bool markdown, struct buf *out, char **error)
+{
+    static const char *const topics[] = {"run", "check", "version", "help", "config", NULL};
+    if (!topic)
+        return buf_add_text(out, overview);
+    if (strcmp(topic, "config") == 0)
+        return markdown ? config_print_markdown(out) : config_print_help(out);
+    if (strcmp(topic, "run") == 0)
+        return buf_addf(out, run, flags);
+    if (strcmp(topic, "check") == 0)
+        return buf_addf(out, check, flags);
+    if (strcmp(topic, "version") == 0)
+        return buf_add_text(out, version);
+    if (strcmp(topic, "help") == 0)
+        return buf_add_text(out, help);
+    const char *near = text_nearest(slice_of(topic), topics);
+    return config_fail(error, MT_EINVALID, "no help for \"%s\"%s%s%s", topic, near ? "; did you mean " : "", near ? near : "",
+                       near ? "?" : "");
+}

@@ -1,0 +1,91 @@
+/* config_keys.c - the table of all settings. Flags, environment, file, help and the manual page all come from it. */
+#include "app/config.h"
+
+static const char *const levels[] = {"debug", "info", "warn", "error", "off", NULL};
+static const char *const formats[] = {"text", "json", NULL};
+static const char *const on_error[] = {"close", "keep", NULL};
+static const char *const libraries[] = {"io", "os", "debug", "package", NULL};
+
+enum { KILO = 1024, MEGA = 1024 * 1024 };
+#define GIGA 1073741824.0
+
+/* clang-format off: one key after the other, laid out for reading */
+const struct config_key config_keys[CONFIG_COUNT] = {
+    [CONFIG_LISTEN] = {.name = "listen",
+        .type = CONFIG_LIST, .initial = "localhost:8765", .flag = "--listen",
+        .help = "Addresses to listen on: HOST:PORT, [V6]:PORT, *:PORT (every interface), PORT (localhost) or unix:/PATH; "
+                "port 0 picks one. http:// or https:// in front decides for or against TLS where some listeners use it "
+                "and some do not."},
+    [CONFIG_TLS] = {.name = "tls",
+        .type = CONFIG_LIST, .initial = "", .flag = "--tls",
+        .help = "Certificates, each CERT,KEY (PEM files, the chain in CERT). The first is the default, others are chosen "
+                "by the name that the client asks for. The passphrase of a key comes from MOONTIDE_TLS_PASSPHRASE."},
+    [CONFIG_STATIC] = {.name = "static",
+        .type = CONFIG_STRING, .initial = "", .flag = "--static",
+        .help = "A folder whose files are served over HTTP."},
+    [CONFIG_WATCH] = {.name = "watch",
+        .type = CONFIG_BOOL, .initial = "true",
+        .help = "Reload when the script, one of its modules or a certificate is saved. --no-watch turns it off."},
+    [CONFIG_WORKERS] = {.name = "workers",
+        .type = CONFIG_INT, .initial = "1", .min = 1, .max = 1, .flag = "--workers",
+        .help = "Threads that serve connections. This version runs one."},
+    [CONFIG_LIBRARY] = {.name = "library",
+        .type = CONFIG_STRING, .initial = "",
+        .help = "The folder of the scripts that ship with the server, where `require` looks after the folder of the "
+                "script. Without it the installed one is found by itself."},
+    [CONFIG_LOG_LEVEL] = {.name = "log.level",
+        .type = CONFIG_ENUM, .initial = "info", .choices = levels, .flag = "--log-level", .live = true,
+        .help = "The least important lines to log."},
+    [CONFIG_LOG_FORMAT] = {.name = "log.format",
+        .type = CONFIG_ENUM, .initial = "text", .choices = formats, .flag = "--log-format",
+        .help = "Lines for people, or one JSON object per line."},
+    [CONFIG_ON_ERROR] = {.name = "on_error",
+        .type = CONFIG_ENUM, .initial = "close", .choices = on_error,
+        .help = "What three failures of handlers in a row do to a connection: close it with 1011, or keep it."},
+    [CONFIG_SCRIPT_TIME] = {.name = "script.time",
+        .type = CONFIG_SECONDS, .initial = "1s", .min = 0.01, .max = 3600,
+        .help = "Running time of one entry into the script, waiting not counted. What takes longer is ended."},
+    [CONFIG_SCRIPT_MEMORY] = {.name = "script.memory",
+        .type = CONFIG_SIZE, .initial = "256m", .min = 8.0 * MEGA, .max = 64 * GIGA,
+        .help = "Memory of the script. The handler that crosses it fails."},
+    [CONFIG_RELOAD_TIMEOUT] = {.name = "reload.timeout",
+        .type = CONFIG_SECONDS, .initial = "500ms", .min = 0.01, .max = 3600,
+        .help = "Running time of one file while it loads."},
+    [CONFIG_SANDBOX_ALLOW] = {.name = "sandbox.allow",
+        .type = CONFIG_LIST, .initial = "", .choices = libraries,
+        .help = "Lua libraries to open to scripts although they reach outside of the server."},
+    [CONFIG_LIMITS_MESSAGE] = {.name = "limits.message",
+        .type = CONFIG_SIZE, .initial = "64k", .min = 1, .max = GIGA, .live = true,
+        .help = "Bytes of one WebSocket message, after inflating. A larger one closes the connection with 1009."},
+    [CONFIG_LIMITS_OUTBOX] = {.name = "limits.outbox",
+        .type = CONFIG_SIZE, .initial = "1m", .min = KILO, .max = 4 * GIGA, .live = true,
+        .help = "Bytes that may wait for one slow reader. Past it the connection is closed with 1013."},
+    [CONFIG_LIMITS_BODY] = {.name = "limits.body",
+        .type = CONFIG_SIZE, .initial = "1m", .min = 0, .max = 4 * GIGA, .live = true,
+        .help = "Bytes of one HTTP request body. A larger one is answered with 413."},
+    [CONFIG_LIMITS_CONNECTIONS] = {.name = "limits.connections",
+        .type = CONFIG_INT, .initial = "100000", .min = 1, .max = 1000000,
+        .help = "Sockets open at once. At this number the server stops accepting until one closes."},
+    [CONFIG_DEFLATE_THRESHOLD] = {.name = "deflate.threshold",
+        .type = CONFIG_SIZE, .initial = "1k", .min = 0, .max = GIGA, .may_be_off = true, .live = true,
+        .help = "Messages of fewer bytes are not compressed; off compresses nothing."},
+    [CONFIG_HANDSHAKE_TIMEOUT] = {.name = "handshake.timeout",
+        .type = CONFIG_SECONDS, .initial = "10s", .min = 0.1, .max = 600, .live = true,
+        .help = "Time for the TLS handshake and the head of the first request."},
+    [CONFIG_IDLE_TIMEOUT] = {.name = "idle.timeout",
+        .type = CONFIG_SECONDS, .initial = "1min", .min = 0.1, .max = 86400, .live = true,
+        .help = "How long an HTTP connection may wait for its next request."},
+    [CONFIG_PING_INTERVAL] = {.name = "ping.interval",
+        .type = CONFIG_SECONDS, .initial = "25s", .min = 0, .max = 86400, .live = true,
+        .help = "Silence after which a WebSocket connection is pinged; 0 sends no pings."},
+    [CONFIG_PING_TIMEOUT] = {.name = "ping.timeout",
+        .type = CONFIG_SECONDS, .initial = "10s", .min = 0.1, .max = 3600, .live = true,
+        .help = "Time for any byte to come after a ping. Without one the connection has ended (1006)."},
+    [CONFIG_CLOSE_TIMEOUT] = {.name = "close.timeout",
+        .type = CONFIG_SECONDS, .initial = "5s", .min = 0.1, .max = 600, .live = true,
+        .help = "Time for the reply to a close frame."},
+    [CONFIG_SHUTDOWN_TIMEOUT] = {.name = "shutdown.timeout",
+        .type = CONFIG_SECONDS, .initial = "5s", .min = 0, .max = 3600, .live = true,
+        .help = "Time between the wish to stop and the end: on_stop, closing every connection with 1001, flushing."},
+};
+/* clang-format on */
