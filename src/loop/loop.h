@@ -64,7 +64,8 @@ typedef void loop_signal_fn(int signum, void *arg);
 struct loop_signal *loop_signal_open(struct loop *l, int signum, loop_signal_fn *fn, void *arg);
 void loop_signal_close(struct loop_signal *s);
 
-/* ---- files: tells that one of a set of files changed. Watches their folders, so that saving by rename is seen. ---- */
+/* ---- files: tells that one of a set of files changed. Watches their folders, so that saving by rename is seen, and the links
+ * on the way to them. One save may be told several times. The callback may add, clear and close. ---- */
 struct loop_files;
 typedef void loop_files_fn(const char *path, void *arg); /* path as it was added */
 struct loop_files *loop_files_open(struct loop *l, loop_files_fn *fn, void *arg);
@@ -75,6 +76,7 @@ void loop_files_close(struct loop_files *f);
 /* ---- work off the loop, on libuv's thread pool ---- */
 typedef void loop_work_fn(void *arg);               /* on a pool thread */
 typedef void loop_work_done_fn(void *arg, bool cancelled); /* on the loop */
+/* loop_destroy cancels what has not begun (`done` is still called, inside loop_destroy) and waits for the rest. */
 int loop_work(struct loop *l, loop_work_fn *fn, loop_work_done_fn *done, void *arg); /* 0 or MT_ENOMEM */
 
 /* ---- threads ---- */

@@ -1,0 +1,87 @@
+/* work.c - work on libuv's thread pool, and plain threads. */
+#include "loop/loop_uv.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+
+/* ---- the pool ---- */
+
+struct work {
+    uv_work_t req;
+    struct list_node node; /* in loop.work */
+    loop_work_fn *fn;
+    loop_work_done_fn *done;
+    void *arg; /* for both; the pool thread has it until done */
+};
+
+static void on_work(uv_work_t *req)
+{
+    struct work *w = list_entry(req, struct work, req);
+    w->fn(w->arg);
+}
+
+static void on_done(uv_work_t *req, int status)
+{
+    struct work *w = list_entry(req, struct work, req);
+    loop_work_done_fn *done = w->done;
+    void *arg = w->arg;
+
+    list_remove(&w->node);
+    mem_free(w);
+    done(arg, status == UV_ECANCELED);
+}
+
+int loop_work(struct loop *l, loop_work_fn *fn, loop_work_done_fn *done, void *arg)
+{
+    struct work *w = mem_zalloc(1, sizeof(*w));
+    if (!w)
+        return MT_ENOMEM;
+    w->fn = fn;
+    w->done = done;
+    w->arg = arg;
+    list_add_tail(&l->work, &w->node);
+    uv_queue_work(&l->uv, &w->req, on_work, on_done); /* fails only without a work function */
+    return 0;
+}
+
+void work_cancel_all(struct loop *l)
+{
+    /* What has begun refuses; cancelling calls nobody back before the loop runs again. */
+    list_each(n, &l->work) uv_cancel((uv_req_t *)&list_entry(n, struct work, node)->req);
+}
+
+/* ---- threads ---- */
+
+struct loop_thread {
+    uv_thread_t id;
+    void (*fn)(void *arg); /* the thread's body */
+    void *arg;
+};
+
+static void run_thread(void *arg)
+{
+    struct loop_thread *t = arg;
+    t->fn(t->arg);
+}
+
+struct loop_thread *loop_thread_start(void (*fn)(void *arg), void *arg)
+{
+    struct loop_thread *t = mem_zalloc(1, sizeof(*t));
+    if (!t)
+        return NULL;
+    t->fn = fn;
+    t->arg = arg;
+    if (uv_thread_create(&t->id, run_thread, t) != 0) {
+        mem_free(t);
+        return NULL;
+    }
+    return t;
+}
+
+void loop_thread_join(struct loop_thread *t)
+{
+    if (!t)
+        return;
+    uv_thread_join(&t->id);
+    mem_free(t);
+}
