@@ -45,6 +45,8 @@ int outbox_flush(struct outbox *o, struct outbox_pool *p, outbox_write_fn *write
 /* After a turn's flushes: release what the pool kept for merging. */
 void outbox_pool_turn_end(struct outbox_pool *p);
 void outbox_clear(struct outbox *o, struct outbox_pool *p); /* drops all, also a half-sent frame: only before a close */
+/* Drops all but a frame that is half sent: the stream stays in order for one last frame. Returns how many frames were lost. */
+uint32_t outbox_drop_unsent(struct outbox *o, struct outbox_pool *p);
 uint32_t outbox_take_dropped(struct outbox *o);
 static inline bool outbox_empty(const struct outbox *o)
 {

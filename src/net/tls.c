@@ -1,0 +1,216 @@
+/* tls.c - certificates: loaded and checked as a whole, chosen by name for each handshake, swapped while connections live.
+ *
+ * libwebsockets makes the SSL_CTX and loads the first pair into it; the certificate callback then puts the right pair into every
+ * handshake. That is why a swap needs no new context, works from EC to RSA and leaves open connections alone (TRAPS.md).
+ */
+#include "base/err.h"
+#include "base/mem.h"
+#include "net/net_impl.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+struct tls_pair {
+    X509 *leaf;
+    STACK_OF(X509) *chain; /* the certificates behind the leaf */
+    EVP_PKEY *key;
+};
+
+struct tls_store {
+    struct net_tls_file *files; /* names, owned copies */
+    struct tls_pair *pairs;     /* one per file */
+    size_t count;
+};
+
+const char *tls_passphrase(void)
+{
+    return getenv("MOONTIDE_TLS_PASSPHRASE");
+}
+
+/* "what FILE: what OpenSSL says", and the error queue is empty again. */
+static char *tls_error(const char *what, const char *file)
+{
+    struct buf text = {0};
+    unsigned long code = ERR_peek_last_error();
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+
+    buf_addf(&text, "%s %s", what, file);
+    if (reason)
+        buf_addf(&text, ": %s", reason);
+    buf_add_byte(&text, 0);
+    ERR_clear_error();
+    return (char *)text.data;
+}
+
+static int passphrase_cb(char *out, int size, int writing, void *arg)
+{
+    const char *text = tls_passphrase();
+    size_t len = text ? strlen(text) : 0;
+
+    if (!len || len > (size_t)size)
+        return 0;
+    memcpy(out, text, len);
+    return (int)len;
+}
+
+static void pair_fini(struct tls_pair *p)
+{
+    X509_free(p->leaf);
+    sk_X509_pop_free(p->chain, X509_free);
+    EVP_PKEY_free(p->key);
+    memset(p, 0, sizeof *p);
+}
+
+static int pair_load_chain(struct tls_pair *p, const char *file, char **error)
+{
+    FILE *f = fopen(file, "re");
+    if (!f) {
+        *error = tls_error("cannot read the certificate file", file);
+        return MT_ETLS;
+    }
+    p->leaf = PEM_read_X509_AUX(f, NULL, passphrase_cb, NULL);
+    p->chain = sk_X509_new_null();
+    X509 *more;
+    while (p->leaf && p->chain && (more = PEM_read_X509(f, NULL, passphrase_cb, NULL)))
+        sk_X509_push(p->chain, more);
+    fclose(f);
+    if (!p->leaf || !p->chain) {
+        *error = tls_error("no certificate in", file);
+        return MT_ETLS;
+    }
+    ERR_clear_error(); /* "no start line" at the end of the file */
+    return 0;
+}
+
+static int pair_load(struct tls_pair *p, const struct net_tls_file *names, char **error)
+{
+    ERR_clear_error();
+    int rc = pair_load_chain(p, names->chain, error);
+    if (rc)
+        return rc;
+    FILE *f = fopen(names->key, "re");
+    if (!f) {
+        *error = tls_error("cannot read the key file", names->key);
+        return MT_ETLS;
+    }
+    p->key = PEM_read_PrivateKey(f, NULL, passphrase_cb, NULL);
+    fclose(f);
+    if (!p->key) {
+        *error = tls_error("no usable private key (a passphrase goes in MOONTIDE_TLS_PASSPHRASE) in", names->key);
+        return MT_ETLS;
+    }
+    if (X509_check_private_key(p->leaf, p->key) != 1) {
+        *error = tls_error("the key does not belong to the certificate:", names->key);
+        return MT_ETLS;
+    }
+    return 0;
+}
+
+static void pairs_free(struct tls_pair *pairs, size_t count)
+{
+    for (size_t i = 0; pairs && i < count; i++)
+        pair_fini(&pairs[i]);
+    mem_free(pairs);
+}
+
+/* All pairs, or none. */
+static int pairs_load(const struct net_tls_file *files, size_t count, struct tls_pair **out, char **error)
+{
+    struct tls_pair *pairs = mem_zalloc(count, sizeof *pairs);
+    int rc = pairs ? 0 : MT_ENOMEM;
+
+    for (size_t i = 0; !rc && i < count; i++)
+        rc = pair_load(&pairs[i], &files[i], error);
+    if (rc) {
+        pairs_free(pairs, count);
+        return rc;
+    }
+    *out = pairs;
+    return 0;
+}
+
+int tls_store_create(const struct net_tls_file *files, size_t count, struct tls_store **out, char **error)
+{
+    struct tls_store *t = mem_zalloc(1, sizeof *t);
+    int rc = t ? 0 : MT_ENOMEM;
+
+    if (!rc && !(t->files = mem_zalloc(count, sizeof *t->files)))
+        rc = MT_ENOMEM;
+    for (size_t i = 0; !rc && i < count; i++) {
+        t->count = i + 1;
+        t->files[i].chain = mem_strdup(files[i].chain, strlen(files[i].chain));
+        t->files[i].key = mem_strdup(files[i].key, strlen(files[i].key));
+        if (!t->files[i].chain || !t->files[i].key)
+            rc = MT_ENOMEM;
+    }
+    if (!rc)
+        rc = pairs_load(t->files, count, &t->pairs, error);
+    if (rc) {
+        tls_store_destroy(t);
+        return rc;
+    }
+    *out = t;
+    return 0;
+}
+
+void tls_store_destroy(struct tls_store *t)
+{
+    if (!t)
+        return;
+    pairs_free(t->pairs, t->count);
+    for (size_t i = 0; i < t->count; i++) {
+        mem_free((char *)t->files[i].chain);
+        mem_free((char *)t->files[i].key);
+    }
+    mem_free(t->files);
+    mem_free(t);
+}
+
+int tls_store_reload(struct tls_store *t, char **error)
+{
+    struct tls_pair *fresh = NULL;
+    int rc = pairs_load(t->files, t->count, &fresh, error);
+
+    if (rc)
+        return rc;
+    pairs_free(t->pairs, t->count); /* handshakes under way hold references of their own */
+    t->pairs = fresh;
+    return 0;
+}
+
+const struct net_tls_file *tls_store_default(const struct tls_store *t)
+{
+    return &t->files[0];
+}
+
+/* ---- choosing ---- */
+
+static const struct tls_pair *pair_for(const struct tls_store *t, const char *name)
+{
+    for (size_t i = 0; name && i < t->count; i++)
+        if (X509_check_host(t->pairs[i].leaf, name, 0, 0, NULL) == 1)
+            return &t->pairs[i];
+    return &t->pairs[0];
+}
+
+static int choose_certificate(SSL *ssl, void *arg)
+{
+    const struct tls_pair *p = pair_for(arg, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+
+    SSL_certs_clear(ssl);
+    return SSL_use_cert_and_key(ssl, p->leaf, p->key, p->chain, 1);
+}
+
+void tls_store_attach(struct tls_store *t, SSL_CTX *ctx)
+{
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20");
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_cert_cb(ctx, choose_certificate, t);
+    ERR_clear_error();
+}
