@@ -1,0 +1,479 @@
+/* test_net_session.c - sessions over real sockets: the server runs in a thread of its own, the client here blocks. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "net/net.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+// cmocka needs the headers above first
+#include <cmocka.h>
+
+/* What the server does with what it hears. */
+enum mode { MODE_ECHO, MODE_FLOOD, MODE_CLOSE, MODE_LATER, MODE_STREAM };
+
+struct server {
+    struct loop *loop;
+    struct log *log;
+    struct net *net;
+    struct loop_wake *stop;
+    struct session *later; /* MODE_LATER: answered when the next connection comes */
+    enum mode mode;
+    pthread_t thread;
+    int port;
+    atomic_int closed_code; /* of the last on_closed */
+    atomic_int closed, gone, requests;
+};
+
+static void on_request(void *arg, struct session *s, const struct session_request *r)
+{
+    struct server *sv = arg;
+
+    sv->requests++;
+    if (!r->upgrade) {
+        if (sv->mode == MODE_STREAM) {
+            session_stream_begin(s, 200, SLICE("X-A: b\r\n"));
+            session_stream_write(s, SLICE("one"));
+            session_stream_write(s, SLICE("two"));
+            session_stream_end(s, true);
+            return;
+        }
+        struct buf body = {0};
+        buf_addf(&body, "%.*s|%.*s", (int)r->http->path.len, r->http->path.data, (int)r->body.len, r->body.data);
+        session_respond(s, 200, (struct slice){NULL, 0}, buf_slice(&body));
+        buf_fini(&body);
+        return;
+    }
+    if (sv->mode == MODE_LATER && !sv->later) {
+        sv->later = s;
+        return;
+    }
+    struct session_accept a = {0};
+    session_accept(s, &a);
+    if (sv->later) {
+        session_accept(sv->later, &a);
+        sv->later = NULL;
+    }
+}
+
+static void on_message(void *arg, struct session *s, enum frame_op op, const char *data, size_t len)
+{
+    struct server *sv = arg;
+
+    if (sv->mode == MODE_CLOSE) {
+        session_send(s, FRAME_TEXT, "before", 6, NULL);
+        session_close(s, 4001, SLICE("bye"));
+        assert_int_equal(session_send(s, FRAME_TEXT, "after", 5, NULL), MT_ECLOSED);
+    } else if (sv->mode == MODE_FLOOD) {
+        static char block[32768];
+        memset(block, 'x', sizeof block);
+        int rc = 0;
+        for (int i = 0; i < 4000 && !rc; i++)
+            rc = session_send(s, FRAME_BINARY, block, sizeof block, NULL);
+    } else {
+        session_send(s, op, data, len, NULL);
+    }
+}
+
+static void on_drain(void *arg, struct session *s) {}
+
+static void on_closed(void *arg, struct session *s, unsigned code, struct slice reason)
+{
+    struct server *sv = arg;
+
+    sv->closed_code = (int)code;
+    sv->closed++;
+}
+
+static void on_gone(void *arg, struct session *s)
+{
+    struct server *sv = arg;
+
+    if (sv->later == s)
+        sv->later = NULL;
+    sv->gone++;
+}
+
+static const struct session_events events = {on_request, on_message, on_drain, on_closed, on_gone};
+
+static void stop_loop(void *arg)
+{
+    loop_stop(arg);
+}
+
+static void *run(void *arg)
+{
+    loop_run(((struct server *)arg)->loop);
+    return NULL;
+}
+
+static struct server *server_start(enum mode mode)
+{
+    struct server *sv = calloc(1, sizeof *sv);
+    char *error = NULL;
+
+    sv->mode = mode;
+    sv->loop = loop_create();
+    sv->log = log_create(2, LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+    struct net_config c = {.loop = sv->loop, .log = sv->log, .events = &events, .events_arg = sv};
+    net_defaults(&c.options);
+    if (net_create(&c, &sv->net, &error))
+        fail_msg("net_create: %s", error);
+    if (net_listen(sv->net, SLICE("127.0.0.1:0"), false, &error))
+        fail_msg("net_listen: %s", error);
+    sv->port = atoi(strrchr(net_address(sv->net, 0), ':') + 1);
+    sv->stop = loop_wake_open(sv->loop, stop_loop, sv->loop);
+    pthread_create(&sv->thread, NULL, run, sv);
+    return sv;
+}
+
+static void server_stop(struct server *sv)
+{
+    loop_wake_send(sv->stop);
+    pthread_join(sv->thread, NULL);
+    net_destroy(sv->net);
+    loop_wake_close(sv->stop);
+    loop_destroy(sv->loop);
+    log_destroy(sv->log);
+    free(sv);
+}
+
+/* ---- the client ---- */
+
+static int dial(const struct server *sv)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)sv->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct timeval limit = {.tv_sec = 10};
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    return fd;
+}
+
+static void put(int fd, const char *text, size_t len)
+{
+    assert_int_equal(send(fd, text, len, MSG_NOSIGNAL), len);
+}
+
+static void expect(int fd, const void *want, size_t len)
+{
+    unsigned char got[70000];
+    size_t have = 0;
+
+    while (have < len) {
+        ssize_t n = recv(fd, got + have, len - have, 0);
+        assert_true(n > 0);
+        have += (size_t)n;
+    }
+    assert_memory_equal(got, want, len);
+}
+
+static void expect_end(int fd)
+{
+    char byte;
+
+    assert_true(recv(fd, &byte, 1, 0) <= 0);
+}
+
+static size_t read_head(int fd, char *out, size_t size)
+{
+    size_t n = 0;
+
+    while (n + 1 < size && recv(fd, out + n, 1, 0) == 1) {
+        out[++n] = 0;
+        if (n >= 4 && memcmp(out + n - 4, "\r\n\r\n", 4) == 0)
+            break;
+    }
+    return n;
+}
+
+static const char handshake[] = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+static int upgrade(const struct server *sv)
+{
+    char head[1024];
+    int fd = dial(sv);
+
+    put(fd, handshake, sizeof handshake - 1);
+    read_head(fd, head, sizeof head);
+    assert_non_null(strstr(head, "101 Switching Protocols"));
+    assert_non_null(strstr(head, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")); /* RFC 6455 section 1.3 */
+    return fd;
+}
+
+/* A masked frame (mask 0: the payload as it is). */
+static void put_frame(int fd, int first, const char *data, size_t len)
+{
+    unsigned char out[70000] = {(unsigned char)first, 0x80 | (len < 126 ? (unsigned char)len : 126)};
+    size_t n = 2;
+
+    if (len >= 126) {
+        out[n++] = (unsigned char)(len >> 8);
+        out[n++] = (unsigned char)len;
+    }
+    n += 4;
+    memcpy(out + n, data, len);
+    put(fd, (char *)out, n + len);
+}
+
+/* ---- tests ---- */
+
+static void test_echo(void **state)
+{
+    struct server *sv = server_start(MODE_ECHO);
+    int fd = upgrade(sv);
+
+    put_frame(fd, 0x81, "hello", 5);
+    expect(fd, "\x81\x05hello", 7);
+    put_frame(fd, 0x01, "he", 2);
+    put_frame(fd, 0x89, "p", 1);
+    put_frame(fd, 0x80, "y", 1);
+    expect(fd, "\x8a\x01p\x81\x03hey", 8);
+    put_frame(fd, 0x88, "\x03\xe8"
+                        "ok",
+              4);
+    expect(fd, "\x88\x02\x03\xe8", 4);
+    expect_end(fd);
+    close(fd);
+    server_stop(sv);
+}
+
+static void test_many_in_one_read_keep_order(void **state)
+{
+    struct server *sv = server_start(MODE_ECHO);
+    int fd = upgrade(sv);
+    char in[1000 * 8], want[1000 * 4];
+
+    for (int i = 0; i < 1000; i++) {
+        char text[3];
+        snprintf(text, sizeof text, "%02d", i % 100);
+        memcpy(in + i * 8, "\x81\x82\0\0\0\0", 6);
+        memcpy(in + i * 8 + 6, text, 2);
+        memcpy(want + i * 4, "\x81\x02", 2);
+        memcpy(want + i * 4 + 2, text, 2);
+    }
+    put(fd, in, sizeof in);
+    expect(fd, want, sizeof want);
+    close(fd);
+    server_stop(sv);
+}
+
+static void test_close_goes_out_behind_what_was_sent(void **state)
+{
+    struct server *sv = server_start(MODE_CLOSE);
+    int fd = upgrade(sv);
+
+    put_frame(fd, 0x81, "x", 1);
+    expect(fd, "\x81\x06"
+               "before\x88\x05\x0f\xa1"
+               "bye",
+           15);
+    put_frame(fd, 0x88, "\x0f\xa1", 2);
+    expect_end(fd);
+    close(fd);
+    server_stop(sv);
+}
+
+static void test_protocol_error_gets_its_code(void **state)
+{
+    struct server *sv = server_start(MODE_ECHO);
+    int fd = upgrade(sv);
+    unsigned char head[4];
+
+    put(fd, "\x81\x01z", 3); /* no mask */
+    assert_int_equal(recv(fd, head, 4, MSG_WAITALL), 4);
+    assert_int_equal(head[0], 0x88);
+    assert_int_equal(head[2] << 8 | head[3], 1002);
+    close(fd);
+    server_stop(sv);
+}
+
+static void test_message_limit(void **state)
+{
+    struct server *sv = server_start(MODE_ECHO);
+    int fd = upgrade(sv);
+    static char big[65535];
+    unsigned char head[4];
+
+    memset(big, 'a', sizeof big);
+    put_frame(fd, 0x01, big, sizeof big);
+    put_frame(fd, 0x80, "bc", 2);
+    assert_int_equal(recv(fd, head, 4, MSG_WAITALL), 4);
+    assert_int_equal(head[0], 0x88);
+    assert_int_equal(head[2] << 8 | head[3], 1009);
+    close(fd);
+    server_stop(sv);
+}
+
+static void test_never_reader_ends_with_1013(void **state)
+{
+    struct server *sv = server_start(MODE_FLOOD);
+    int fd = upgrade(sv);
+
+    put_frame(fd, 0x81, "go", 2);
+    while (atomic_load(&sv->closed) == 0)
+        usleep(1000); /* waits for the event, bounded by the test's time limit */
+    assert_int_equal(sv->closed_code, 1013);
+    close(fd);
+    server_stop(sv);
+}
+
+static void test_abnormal_end_is_1006_and_gone(void **state)
+{
+    struct server *sv = server_start(MODE_ECHO);
+    int fd = upgrade(sv);
+
+    close(fd);
+    while (atomic_load(&sv->gone) == 0)
+        usleep(1000);
+    assert_int_equal(sv->closed_code, 1006);
+    assert_int_equal(sv->closed, 1);
+    server_stop(sv);
+}
+
+static void test_handshake_may_wait(void **state)
+{
+    struct server *sv = server_start(MODE_LATER);
+    int first = dial(sv);
+    char head[1024];
+
+    put(first, handshake, sizeof handshake - 1);
+    while (atomic_load(&sv->requests) == 0)
+        usleep(1000);
+    int second = upgrade(sv); /* its request makes the server answer the first one */
+    read_head(first, head, sizeof head);
+    assert_non_null(strstr(head, " 101 "));
+    close(first);
+    close(second);
+    server_stop(sv);
+}
+
+static void test_early_bytes_are_refused(void **state)
+{
+    struct server *sv = server_start(MODE_ECHO);
+    char both[512], head[1024];
+    int fd = dial(sv);
+
+    int len = snprintf(both, sizeof both, "%s%s", handshake, "\x81\x81");
+    put(fd, both, (size_t)len);
+    read_head(fd, head, sizeof head);
+    assert_non_null(strstr(head, "HTTP/1.1 400 "));
+    close(fd);
+    server_stop(sv);
+}
+
+static void test_http_pipelining_and_bodies(void **state)
+{
+    struct server *sv = server_start(MODE_ECHO);
+    char head[1024];
+    int fd = dial(sv);
+    static const char three[] = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+                                "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nxyz"
+                                "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+
+    for (size_t i = 0; i < sizeof three - 1; i += 7) /* in small pieces */
+        put(fd, three + i, sizeof three - 1 - i < 7 ? sizeof three - 1 - i : 7);
+    read_head(fd, head, sizeof head);
+    assert_non_null(strstr(head, "200 OK"));
+    expect(fd, "/a|", 3);
+    read_head(fd, head, sizeof head);
+    expect(fd, "/b|xyz", 6);
+    read_head(fd, head, sizeof head);
+    assert_non_null(strstr(head, "Connection: close"));
+    expect(fd, "/c|hi", 5);
+    expect_end(fd);
+    close(fd);
+    server_stop(sv);
+}
+
+static void test_http_stream(void **state)
+{
+    struct server *sv = server_start(MODE_STREAM);
+    char head[1024];
+    int fd = dial(sv);
+
+    put(fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 27);
+    read_head(fd, head, sizeof head);
+    assert_non_null(strstr(head, "Transfer-Encoding: chunked"));
+    expect(fd, "3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n", 21);
+    close(fd);
+    server_stop(sv);
+}
+
+static void test_two_servers_and_again(void **state)
+{
+    struct server *a = server_start(MODE_ECHO), *b = server_start(MODE_ECHO);
+    int one = upgrade(a), two = upgrade(b);
+
+    put_frame(one, 0x81, "1", 1);
+    put_frame(two, 0x81, "2", 1);
+    expect(one, "\x81\x01\x31", 3);
+    expect(two, "\x81\x01\x32", 3);
+    server_stop(a); /* with a connection open */
+    expect_end(one);
+    put_frame(two, 0x81, "3", 1);
+    expect(two, "\x81\x01\x33", 3);
+    server_stop(b);
+    a = server_start(MODE_ECHO);
+    int three = upgrade(a);
+    put_frame(three, 0x81, "4", 1);
+    expect(three, "\x81\x01\x34", 3);
+    server_stop(a);
+    close(one);
+    close(two);
+    close(three);
+}
+
+static void test_port_in_use(void **state)
+{
+    struct server *sv = server_start(MODE_ECHO);
+    struct log *log = log_create(2, LOG_LEVEL_OFF, LOG_FORMAT_TEXT);
+    struct loop *loop = loop_create();
+    struct net_config c = {.loop = loop, .log = log, .events = &events};
+    struct net *other = NULL;
+    char *error = NULL, address[32];
+
+    net_defaults(&c.options);
+    assert_int_equal(net_create(&c, &other, &error), 0);
+    snprintf(address, sizeof address, "127.0.0.1:%d", sv->port);
+    assert_int_equal(net_listen(other, slice_of(address), false, &error), MT_EBUSY);
+    assert_non_null(strstr(error, "in use"));
+    mem_free(error);
+    assert_int_equal(net_listen(other, SLICE("nowhere.example:1"), false, &error), MT_EINVALID);
+    mem_free(error);
+    assert_int_equal(net_listen(other, SLICE("127.0.0.1:70000"), false, &error), MT_EINVALID);
+    mem_free(error);
+    net_destroy(other);
+    loop_destroy(loop);
+    log_destroy(log);
+    server_stop(sv);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_many_in_one_read_keep_order),
+        cmocka_unit_test(test_close_goes_out_behind_what_was_sent),
+        cmocka_unit_test(test_protocol_error_gets_its_code),
+        cmocka_unit_test(test_message_limit),
+        cmocka_unit_test(test_never_reader_ends_with_1013),
+        cmocka_unit_test(test_abnormal_end_is_1006_and_gone),
+        cmocka_unit_test(test_handshake_may_wait),
+        cmocka_unit_test(test_early_bytes_are_refused),
+        cmocka_unit_test(test_http_pipelining_and_bodies),
+        cmocka_unit_test(test_http_stream),
+        cmocka_unit_test(test_two_servers_and_again),
+        cmocka_unit_test(test_port_in_use),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
