@@ -207,6 +207,8 @@ static int host_init_pt(struct lws_context *context, void *loop, int tsi)
     return 0;
 }
 
+/* Has to exist: without it libwebsockets leaves its event pipe for wsi_logical_close to free. */
+static void host_destroy_wsi(struct lws *wsi) {}
 static void host_run_pt(struct lws_context *context, int tsi) {}
 static void host_destroy_pt(struct lws_context *context, int tsi) {}
 
@@ -218,6 +220,7 @@ static const struct lws_event_loop_ops host_ops = {
     .io = host_io,
     .run_pt = host_run_pt,
     .destroy_pt = host_destroy_pt,
+    .destroy_wsi = host_destroy_wsi,
 };
 
 static const lws_plugin_evlib_t host_plugin = {
