@@ -1,8 +1,8 @@
 /* frame.c - the RFC 6455 frame decoder, and the printer of our own headers.
  *
- * Most of what a server reads is short, whole, masked messages, many of them in one read. frame_next looks for exactly that first;
- * everything else takes the careful way through parse_head. A header is parsed again when its bytes come in pieces, which keeps the
- * decoder's state small and costs little: a header has at most 14 bytes.
+ * Most of what a server reads is short, whole, masked messages, many of them in one read. frame_next looks for exactly that
+ * first; everything else takes the careful way through parse_head. A header is parsed again when its bytes come in pieces, which
+ * keeps the decoder's state small and costs little: a header has at most 14 bytes.
  */
 #include "net/frame.h"
 
@@ -116,8 +116,8 @@ static bool first_byte_ok(const struct frame_decoder *d, unsigned char byte)
     return op <= FRAME_BINARY && d->message_op == 0 && (!rsv || (rsv == BIT_RSV1 && d->allow_rsv1));
 }
 
-/* Big-endian length of `n` bytes (2 or 8) of which `have` are there. 1 when it is known, 0 when it is not yet, or VIOLATION: its first byte
- * has bit 63, or it would have fitted a shorter form, which eight bytes show once the first six of them are zero. */
+/* Big-endian length of `n` bytes (2 or 8) of which `have` are there. 1 when it is known, 0 when it is not yet, or VIOLATION: its
+ * first byte has bit 63, or it would have fitted a shorter form, which eight bytes show once the first six of them are zero. */
 static int parse_length(const unsigned char *data, size_t have, size_t n, uint64_t *out)
 {
     uint64_t value = 0;

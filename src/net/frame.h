@@ -1,7 +1,8 @@
 /* frame.h - RFC 6455 section 5: frames as bytes. Decoder for what clients send, printer of headers for what we send. Pure.
  *
  * The decoder unmasks in place and hands out payload as it comes, so that text is checked early and big messages need one
- * buffer. It checks masks, minimal lengths, reserved bits, opcodes, fragmentation, control frames. It does not check UTF-8, close codes or limits.
+ * buffer. It checks masks, minimal lengths, reserved bits, opcodes, fragmentation, control frames. It does not check UTF-8, close
+ * codes or limits.
  */
 #ifndef MT_NET_FRAME_H
 #define MT_NET_FRAME_H
@@ -14,13 +15,13 @@ enum { FRAME_HEAD_MAX = 10, FRAME_CONTROL_MAX = 125 };
 
 /* Zeroed memory is the start of a connection. */
 struct frame_decoder {
-    uint64_t left;       /* payload bytes of the current data frame still to come */
-    uint32_t mask;       /* its mask, as in memory, rotated to the next byte */
-    uint8_t message_op;  /* FRAME_TEXT or FRAME_BINARY while a message is under way, else 0 */
+    uint64_t left;         /* payload bytes of the current data frame still to come */
+    uint32_t mask;         /* its mask, as in memory, rotated to the next byte */
+    uint8_t message_op;    /* FRAME_TEXT or FRAME_BINARY while a message is under way, else 0 */
     bool message_deflated; /* RSV1 of its first frame */
-    bool fin;            /* the current frame is the last of its message */
-    bool in_frame;       /* header of a data frame seen, payload not complete */
-    bool allow_rsv1;     /* set by the owner when permessage-deflate was negotiated */
+    bool fin;              /* the current frame is the last of its message */
+    bool in_frame;         /* header of a data frame seen, payload not complete */
+    bool allow_rsv1;       /* set by the owner when permessage-deflate was negotiated */
 };
 
 /* A piece of a message, or a whole control frame. */
@@ -30,7 +31,7 @@ struct frame_part {
     bool deflated;       /* the message's RSV1 */
     unsigned char *data; /* unmasked, inside the caller's bytes */
     size_t len;
-    uint64_t left;       /* payload bytes of this frame that will still come: message size so far + len + left is a lower bound */
+    uint64_t left; /* payload bytes of this frame that will still come: message size so far + len + left is a lower bound */
 };
 
 /* Take the next part from `data`. Returns

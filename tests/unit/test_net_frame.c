@@ -222,8 +222,13 @@ static void test_control_between_fragments(void **state)
     put_text(&st, 0x89, "");
     put_text(&st, 0x80, "ef");
     put_text(&st, 0x8a, "pong");
-    put_frame(&st, 0x88, "\x03\xe8" "bye", 5);
-    check_stream(&st, false, "T{abP(ping)O()cdP()ef}O(pong)C(\x03\xe8" "bye)");
+    put_frame(&st, 0x88,
+              "\x03\xe8"
+              "bye",
+              5);
+    check_stream(&st, false,
+                 "T{abP(ping)O()cdP()ef}O(pong)C(\x03\xe8"
+                 "bye)");
 }
 
 static void test_deflated_flag(void **state)
@@ -334,7 +339,10 @@ struct bad {
     bool rsv1;
 };
 
-#define BAD(name, before, bytes, rsv1) {name, before, bytes, sizeof(bytes) - 1, rsv1}
+#define BAD(name, before, bytes, rsv1)                                                                                           \
+    {                                                                                                                            \
+        name, before, bytes, sizeof(bytes) - 1, rsv1                                                                             \
+    }
 
 static const struct bad bad_frames[] = {
     BAD("rsv1 without deflate", "", "\xc1", false),
@@ -412,7 +420,7 @@ static void test_violations_at_once(void **state)
 static void test_borders_are_legal(void **state)
 {
     static const char *const legal[] = {"\x81\xfe\x00\x7e", "\x81\xfe\x01\x00", "\x89\xfd", "\x82\xff\x00\x00\x00\x00\x00\x01",
-                                        "\x82\xff\x7f", "\x82\xff\x00\x01"};
+                                        "\x82\xff\x7f",     "\x82\xff\x00\x01"};
     static const size_t lens[] = {4, 4, 2, 8, 3, 4};
 
     for (size_t i = 0; i < 6; i++) {
