@@ -36,7 +36,7 @@ build_and_test() {
         shift
     done
     shift || true
-    configure "$folder" -DMOONTIDE_TESTS=ON "${options[@]}" && compile "$folder" && run_tests "$folder" "$@"
+    configure "$folder" -DMOONTIDE_TESTS=ON -DMOONTIDE_BENCH=ON "${options[@]}" && compile "$folder" && run_tests "$folder" "$@"
 }
 
 check_gcc() {

@@ -20,8 +20,8 @@ chroot_prepare() {
     chroot_remove
     mkdir -p build-trixie
     echo "making a Debian 13 tree with ${packages_trixie[*]}"
-    as_root debootstrap --variant=minbase --include="$(IFS=,; echo "${packages_trixie[*]}")" trixie "$chroot_root" "$DEBIAN_MIRROR" \
-        >build-trixie/debootstrap.log 2>&1 || {
+    as_root debootstrap --variant=minbase --include="$(IFS=,; echo "${packages_trixie[*]}")" \
+        trixie "$chroot_root" "$DEBIAN_MIRROR" >build-trixie/debootstrap.log 2>&1 || {
         tail -n 20 build-trixie/debootstrap.log
         return 1
     }

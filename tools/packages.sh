@@ -78,7 +78,7 @@ need_modules() {
     local file=$1/package.json target=$2
     [[ -f $file ]] || return 0
     cmp -s "$file" "$target/package.json" && [[ -f $target/complete ]] && return 0
-    echo "installing npm modules: $("$python" -c 'import json, sys; print(*json.load(open(sys.argv[1]))["dependencies"])' "$file")"
+    echo "installing npm modules of $file"
     mkdir -p "$target"
     rm -f "$target/complete"
     cp "$file" "$target/package.json"
