@@ -1,0 +1,91 @@
+"""Fixtures: start servers on port 0, stop them by their pid at the end of the test, and check how they ended."""
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from support import certs, wire  # noqa: E402
+from support.server import Server  # noqa: E402
+
+pytest.register_assert_rewrite("support.wire", "support.server")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Slow tests run only when they are asked for, and then alone."""
+    wanted = os.environ.get("MOONTIDE_SLOW") == "1"
+    keep = [i for i in items if (i.get_closest_marker("slow") is not None) <= wanted]
+    if len(keep) < len(items):
+        config.hook.pytest_deselected(items=[i for i in items if i not in keep])
+        items[:] = keep
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """serve(script, *flags, **options) -> Server. script: a path, or Lua text that is written to app.lua."""
+    running = []
+
+    def start(script, *flags, **options):
+        if not isinstance(script, Path):
+            path = tmp_path / "app.lua"
+            path.write_text(script)
+            script = path
+        server = Server(script, *flags, **options)
+        server.script = script
+        running.append(server.start())
+        return server
+
+    yield start
+    for server in running:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A certificate authority for the whole run."""
+    return certs.Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def connect():
+    """connect(server, target="/", **options) -> Socket, closed at the end whatever happens."""
+    open_sockets = []
+
+    def make(server, target="/", **options):
+        address = options.pop("address", None) or server.address
+        ws = wire.Socket(address, target, **options)
+        open_sockets.append(ws)
+        return ws
+
+    yield make
+    for ws in open_sockets:
+        ws.close_socket()
+
+
+def until(check, timeout=5.0, what="it"):
+    """Call `check` until it gives something true, which is returned."""
+    end = time.monotonic() + timeout
+    while True:
+        got = check()
+        if got:
+            return got
+        assert time.monotonic() < end, f"{what} did not happen in {timeout} s"
+        time.sleep(0.005)
+
+
+@pytest.fixture(name="until")
+def until_fixture():
+    return until
+
+
+@pytest.fixture
+def apps():
+    return HERE / "apps"
+
+
+@pytest.fixture
+def shipped():
+    return HERE.parents[1] / "scripts"

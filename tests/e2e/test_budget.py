@@ -1,0 +1,93 @@
+"""Scripts cannot stop the server: endless handlers and chunks end, failures are counted and told."""
+import time
+
+import pytest
+from support.server import refuses
+
+APP = """
+local tide = require "moontide"
+local app = { on = {} }
+function app.on.loop() while true do end end
+function app.on.pcall_loop() while true do pcall(function() while true do end end) end end
+function app.on.raise() error "boom in the handler" end
+function app.on.slow_but_fine() tide.sleep(0.5) return { ok = true } end
+function app.on.fine() return { ok = true } end
+function app.on_open(conn) if conn.path == "/loop" then while true do end end end
+function app.on_http(req) if req.path == "/loop" then while true do end end return 200, "fine" end
+return app
+"""
+
+
+def call(ws, kind):
+    ws.text({"type": kind, "id": 1})
+    return ws.json()
+
+
+@pytest.mark.parametrize("kind", ["loop", "pcall_loop"])
+def test_endless_handler(serve, connect, kind):
+    server = serve(APP, settings={"script.time": 0.2})
+    ws, other = connect(server), connect(server)
+    begin = time.monotonic()
+    assert call(ws, kind)["code"] == "internal"
+    assert 0.15 < time.monotonic() - begin < 2
+    assert call(ws, "fine") == {"type": "reply", "id": 1, "data": {"ok": True}}
+    assert call(other, "fine")["data"] == {"ok": True}
+    server.log.wait(r"app\.lua:\d+")
+
+
+def test_waiting_does_not_use_the_budget(serve, connect):
+    ws = connect(serve(APP, settings={"script.time": 0.2}))
+    assert call(ws, "slow_but_fine")["data"] == {"ok": True}
+
+
+def test_endless_in_other_handlers(serve, connect):
+    from support.wire import fetch
+    server = serve(APP, settings={"script.time": 0.2})
+    connect(server, "/loop").fence()
+    assert fetch(server.address, "/loop").status == 500
+    assert fetch(server.address, "/").body == b"fine"
+
+
+def test_three_failures_in_a_row_close_the_connection(serve, connect):
+    server = serve(APP)
+    ws = connect(server)
+    for _ in range(5):  # two failures, then a good one: the count starts anew
+        for _ in range(2):
+            got = call(ws, "raise")
+            assert got["code"] == "internal" and "boom" not in str(got)
+        assert call(ws, "fine")["data"] == {"ok": True}
+    for _ in range(3):
+        ws.text({"type": "raise"})
+    for _ in range(3):
+        ws.expect(type="error", code="internal")
+    ws.expect_close(1011)
+    server.log.wait(r"app\.lua:6: boom in the handler")
+    server.log.wait(r"traceback|in function|in field|in method")
+
+
+def test_on_error_keep(serve, connect):
+    ws = connect(serve(APP, settings={"on_error": "keep"}))
+    for _ in range(6):
+        assert call(ws, "raise")["code"] == "internal"
+    assert call(ws, "fine")["data"] == {"ok": True}
+
+
+def test_endless_chunk_refuses_to_start(tmp_path):
+    script = tmp_path / "app.lua"
+    script.write_text("while true do end")
+    begin = time.monotonic()
+    _, text = refuses("run", script, "--listen", "127.0.0.1:0", "--set", "reload.timeout=0.3")
+    assert time.monotonic() - begin < 5
+    assert "app.lua:1" in text
+
+
+def test_memory_limit(serve, connect):
+    server = serve("""
+    local app = { on = {} }
+    function app.on.grow() local t = {} while true do t[#t + 1] = ("x"):rep(1000) .. #t end end
+    function app.on.fine() return { ok = true } end
+    return app""", settings={"script.memory": "32m", "script.time": 10})
+    ws = connect(server)
+    assert call(ws, "grow")["code"] == "internal"
+    assert call(ws, "fine")["data"] == {"ok": True}
+    assert server.rss() < 400 << 20

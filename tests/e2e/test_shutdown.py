@@ -1,0 +1,112 @@
+"""SIGTERM and SIGINT: nobody new, on_stop, 1001 for everybody, what is queued goes out, exit code 0."""
+import signal
+import time
+
+import pytest
+from support.wire import CLOSE, Wire
+
+APP = """
+local tide = require "moontide"
+local app = {}
+function app.on_message(conn, text)
+  if text == "flood" then for n = 1, 15 do conn:send { n = n, filler = ("x"):rep(50000) } end
+  elseif text == "wait" then tide.sleep(0.3) conn:send "waited"
+  elseif text == "hang" then tide.sleep(3600)
+  else conn:send(text) end
+end
+function app.on_stop(reason) tide.log.info("on_stop ran", { reason = reason }) tide.broadcast("stop: " .. reason) end
+function app.on_close(conn, code) tide.log.info("closed", { code = code }) end
+return app
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_everybody_hears_1001(serve, connect, number):
+    server = serve(APP)
+    clients = [connect(server) for _ in range(100)]
+    server.signal(number)
+    for ws in clients:
+        ws.expect("stop: shutdown")
+        ws.expect_close(1001)
+    assert server.wait() == 0
+    server.log.wait("on_stop ran.*shutdown")
+
+
+def test_nobody_new_comes_in(serve, connect):
+    server = serve(APP, settings={"shutdown.timeout": 1})
+    address = server.address
+    ws = connect(server)
+    server.signal(signal.SIGTERM)
+    ws.expect("stop: shutdown")
+    with pytest.raises(OSError):
+        Wire(address)
+    ws.expect_close(1001)
+    assert server.wait() == 0
+
+
+def test_what_is_queued_goes_out_first(serve, connect):
+    server = serve(APP)
+    ws = connect(server, rcvbuf=4096)
+    ws.text("flood")
+    ws.frame()
+    server.signal(signal.SIGTERM)
+    for n in range(2, 16):
+        ws.expect(n=n)
+    ws.expect("stop: shutdown")
+    ws.expect_close(1001)
+    assert server.wait() == 0
+
+
+def test_waiting_handler_may_end(serve, connect):
+    server = serve(APP)
+    ws = connect(server)
+    ws.text("wait")
+    ws.fence()
+    server.signal(signal.SIGTERM)
+    heard = []
+    while True:
+        got = ws.frame()
+        if got.op == CLOSE:
+            break
+        heard.append(got.payload.decode())
+    assert got.code == 1001 and "stop: shutdown" in heard
+    ws.finish(got)
+    assert server.wait() == 0
+
+
+def test_clients_and_handlers_that_hang_are_left(serve, connect):
+    server = serve(APP, settings={"shutdown.timeout": 0.5})
+    mute, busy = connect(server), connect(server)  # neither answers the close
+    busy.text("hang")
+    busy.fence()
+    mute.fence()
+    begin = time.monotonic()
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert 0.3 < time.monotonic() - begin < 3
+
+
+def test_second_signal_leaves_at_once(serve, connect):
+    server = serve(APP, settings={"shutdown.timeout": 60})
+    ws = connect(server)
+    ws.text("hang")
+    ws.fence()
+    server.signal(signal.SIGTERM)
+    ws.expect("stop: shutdown")
+    begin = time.monotonic()
+    server.signal(signal.SIGTERM)
+    server.process.wait(5)
+    assert time.monotonic() - begin < 2
+
+
+def test_idle_http_connections_do_not_hold_it_up(serve):
+    server = serve(APP)
+    idle = Wire(server.address)
+    idle.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    idle.take_until(b"\r\n\r\n")
+    half = Wire(server.address)
+    half.send(b"GET / HT")
+    begin = time.monotonic()
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert time.monotonic() - begin < 3

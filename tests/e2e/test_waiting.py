@@ -1,0 +1,268 @@
+"""Waiting calls look like plain calls: order, other connections, tasks, timers, the end of a client."""
+import time
+
+SLEEPER = """
+local tide = require "moontide"
+local app = {}
+function app.on_message(conn, text)
+  tide.sleep(tonumber(text))
+  conn:send(text)
+end
+return app
+"""
+
+
+def test_events_of_one_connection_stay_in_order(serve, connect):
+    server = serve(SLEEPER)
+    ws = connect(server)
+    delays = ["0.1", "0.05", "0", "0.02", "0"]
+    for d in delays:
+        ws.text(d)
+    for d in delays:
+        ws.expect(d)
+
+
+def test_a_waiting_handler_blocks_nobody_else(serve, connect):
+    server = serve(SLEEPER)
+    slow, quick = connect(server), connect(server)
+    slow.text("0.5")
+    begin = time.monotonic()
+    for _ in range(20):
+        quick.text("0")
+        quick.expect("0")
+    assert time.monotonic() - begin < 0.4
+    slow.expect("0.5")
+
+
+def test_many_messages_wait_in_order_behind_one(serve, connect):
+    """Past its bound the queue stops reading the socket; nothing is lost and the order stays."""
+    server = serve("""
+    local tide = require "moontide"
+    local app = {}
+    function app.on_message(conn, text)
+      if text == "0" then tide.sleep(0.2) end
+      conn:send(text)
+    end
+    return app""")
+    ws = connect(server)
+    for n in range(2000):
+        ws.text(str(n))
+    for n in range(2000):
+        ws.expect(str(n))
+
+
+def test_ping_is_answered_while_a_handler_waits(serve, connect):
+    server = serve(SLEEPER)
+    ws = connect(server)
+    ws.text("0.3")
+    begin = time.monotonic()
+    ws.fence()
+    assert time.monotonic() - begin < 0.25
+    ws.expect("0.3")
+
+
+def test_on_connect_waits_before_anything_is_answered(serve, connect):
+    server = serve("""
+    local tide = require "moontide"
+    local app = {}
+    function app.on_connect(req)
+      tide.sleep(0.1)
+      if req.query.name == "nobody" then return nil, "who are you" end
+      if req.query.name == "crash" then error "boom" end
+      if req.query.name == "other" then return 42 end
+      if req.query.name == "busy" then tide.reject(503, "later", { ["Retry-After"] = "7" }) end
+      return { user = req.query.name, data = { seen = req.cookies.seen }, headers = { ["X-Who"] = req:token("key") } }
+    end
+    function app.on_open(conn) conn:send { user = conn.user, seen = conn.data.seen } end
+    return app""")
+    begin = time.monotonic()
+    ws = connect(server, "/?name=ann", headers={"Cookie": 'a=b; seen=yes', "key": "k1"})
+    assert time.monotonic() - begin >= 0.09
+    assert ws.response.headers["x-who"] == "k1"
+    ws.expect(user="ann", seen="yes")
+    for name, status, body in (("nobody", 403, "who are you"), ("crash", 500, ""), ("other", 500, ""), ("busy", 503, "later")):
+        got = refused(connect, server, f"/?name={name}")
+        assert got.status == status and body in got.body.decode(), got
+        assert "boom" not in got.body.decode()
+        assert name != "busy" or got.headers["retry-after"] == "7"
+
+
+def refused(connect, server, target, **how):
+    from support.wire import Refused
+    try:
+        connect(server, target, **how)
+    except Refused as why:
+        return why.response
+    raise AssertionError(f"{target} was accepted")
+
+
+def test_client_that_goes_during_on_connect(serve, connect, until):
+    server = serve("""
+    local tide = require "moontide"
+    local app, n = {}, 0
+    function app.on_connect(req)
+      if req.path == "/slow" then tide.sleep(0.1) n = n + 1 end
+    end
+    function app.on_message(conn) conn:send(tostring(n)) end
+    return app""")
+    from support.wire import Wire, upgrade_head
+    gone = Wire(server.address)
+    gone.send(upgrade_head("/slow"))
+    gone.reset()
+    ws = connect(server)
+
+    def ran():
+        ws.text("?")
+        return ws.data() == "1"
+    until(ran, what="the end of on_connect")
+
+
+def test_what_the_client_sent_before_it_went_is_handled(serve, connect):
+    server = serve("""
+    local tide = require "moontide"
+    local app = {}
+    function app.on_message(conn, text) tide.sleep(0.02) tide.room "log":send { text = text, answered = (conn:send "x") or false } end
+    function app.on_open(conn) if conn.path == "/log" then conn:join "log" end end
+    function app.on_close(conn, code, reason) tide.room "log":send { code = code, reason = reason, rooms = conn:rooms() } end
+    return app""")
+    log, ws = connect(server, "/log"), connect(server)
+    for text in ("a", "b", "c"):
+        ws.text(text)
+    ws.close(4000, "enough")
+    ws.sock.shutdown(1)
+    for text in ("a", "b", "c"):
+        log.expect(text=text)
+    log.expect(code=4000, reason="enough")
+
+
+def test_close_codes_that_on_close_sees(serve, connect):
+    server = serve("""
+    local tide = require "moontide"
+    local app = {}
+    function app.on_open(conn) if conn.path == "/log" then conn:join "log" end end
+    function app.on_message(conn, text) conn:close(4321, text) end
+    function app.on_close(conn, code, reason)
+      tide.room "log":send { code = code, reason = reason, sent = { conn:send "late" }, rooms = conn:rooms() }
+    end
+    return app""")
+    log = connect(server, "/log")
+    late = [None, "closed", "closed"]
+
+    def gone(code, reason):
+        got = log.expect(code=code, reason=reason)
+        assert got["sent"][1:] == late[1:] or len(got["sent"]) == 3, got
+
+    connect(server).bye(3000)
+    gone(3000, "")
+    ws = connect(server)
+    ws.send(b"\x88\x80\0\0\0\0")
+    gone(1005, "")
+    connect(server).reset()
+    gone(1006, "")
+    connect(server).close_socket()
+    gone(1006, "")
+    ws = connect(server)
+    ws.text("why not")
+    ws.expect_close(4321, "why not")
+    gone(4321, "why not")
+    ws = connect(server)
+    ws.send(b"\xff\x80\0\0\0\0")
+    ws.expect_close(1002)
+    gone(1002, log_reason(ws))
+
+
+def log_reason(_ws):
+    return ""
+
+
+TASKS = """
+local tide = require "moontide"
+local app = { on = {} }
+function app.on.timeout(conn)
+  local ok, message, name = tide.timeout(0.05, function() tide.sleep(60) return "never" end)
+  return { ok = ok or false, name = name }
+end
+function app.on.in_time() return { got = { tide.timeout(5, function(a, b) tide.sleep(0.01) return a + b, "two" end, 1, 2) } } end
+function app.on.join()
+  local task = tide.spawn(function(x) tide.sleep(0.02) return x * 2 end, 21)
+  return { got = task:join() }
+end
+function app.on.join_timeout()
+  local task = tide.spawn(tide.sleep, 60)
+  local ok, _, name = task:join(0.02)
+  return { ok = ok or false, name = name, cancelled = task:cancel() }
+end
+function app.on.cancel()
+  local closed = false
+  local task = tide.spawn(function()
+    local guard <close> = setmetatable({}, { __close = function() closed = true end })
+    tide.sleep(60)
+  end)
+  tide.sleep(0.01)
+  local did = task:cancel()
+  local ok, _, name = task:join()
+  return { did = did, closed = closed, ok = ok or false, name = name, again = task:cancel() }
+end
+function app.on.coroutine()
+  local co = coroutine.create(function() tide.sleep(0.01) end)
+  local ok, why = coroutine.resume(co)
+  return { ok = ok, why = why }
+end
+function app.on.own(conn)
+  conn:spawn(function()
+    local guard <close> = setmetatable({}, { __close = function() tide.room "log":send "unwound" end })
+    tide.sleep(60)
+    tide.room "log":send "wrong"
+  end)
+  tide.spawn(function() tide.sleep(0.3) tide.room "log":send "outlived" end)
+end
+function app.on_open(conn) if conn.path == "/log" then conn:join "log" end end
+function app.on.after(conn)
+  local stopped = tide.after(0.01, function() conn:send "wrong" end)
+  stopped:cancel()
+  tide.after(0.03, function(text) conn:send(text) end, "fired")
+end
+function app.on.every(conn)
+  local n, timer = 0, nil
+  timer = tide.every(0.01, function() n = n + 1 conn:send { n = n } if n == 3 then timer:cancel() end end)
+end
+return app
+"""
+
+
+def call(ws, kind):
+    ws.text({"type": kind, "id": 1})
+    reply = ws.expect(type="reply", id=1)
+    return reply.get("data")
+
+
+def test_timeout_and_tasks(serve, connect):
+    ws = connect(serve(TASKS))
+    assert call(ws, "timeout") == {"ok": False, "name": "timeout"}
+    assert call(ws, "in_time") == {"got": [3, "two"]}
+    assert call(ws, "join") == {"got": 42}
+    assert call(ws, "join_timeout") == {"ok": False, "name": "timeout", "cancelled": True}
+    assert call(ws, "cancel") == {"did": True, "closed": True, "ok": False, "name": "cancelled", "again": False}
+    got = call(ws, "coroutine")
+    assert got["ok"] is False and "cannot wait here" in got["why"]
+
+
+def test_timers(serve, connect):
+    ws = connect(serve(TASKS))
+    call(ws, "after")
+    ws.expect("fired")
+    call(ws, "every")
+    assert [ws.json()["n"] for _ in range(3)] == [1, 2, 3]
+    ws.text({"type": "after", "id": 2})
+    ws.expect(type="reply", id=2)
+    ws.expect("fired")  # no fourth tick came in between
+
+
+def test_work_of_a_connection_ends_with_it(serve, connect):
+    server = serve(TASKS)
+    log, ws = connect(server, "/log"), connect(server)
+    log.fence()
+    call(ws, "own")
+    ws.bye()
+    log.expect("unwound")
+    log.expect("outlived")
