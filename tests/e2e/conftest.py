@@ -23,6 +23,12 @@ def pytest_collection_modifyitems(config, items):
         items[:] = keep
 
 
+def pytest_sessionfinish(session, exitstatus):
+    """A file without slow tests is no failure when only those are wanted."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and os.environ.get("MOONTIDE_SLOW") == "1":
+        session.exitstatus = pytest.ExitCode.OK
+
+
 @pytest.fixture
 def serve(tmp_path):
     """serve(script, *flags, **options) -> Server. script: a path, or Lua text that is written to app.lua."""
