@@ -2,7 +2,7 @@
 import os
 import zlib
 
-from support.wire import BINARY, CLOSE, CONT, PING, RSV1, RSV2, TEXT, close_payload, frame
+from support.wire import BINARY, CLOSE, CONT, PING, RSV1, RSV2, TEXT, Refused, close_payload, frame
 
 from .core import OPEN, Mismatch, case, fails, pings, pongs, talk
 
@@ -102,11 +102,21 @@ for why, params in {
     "client_max_window_bits=16": "client_max_window_bits=16", "client_max_window_bits=08": "client_max_window_bits=08",
     "value where none belongs": "server_no_context_takeover=1", "client value where none belongs": "client_no_context_takeover=x",
     "repeated parameter": "server_no_context_takeover; server_no_context_takeover",
-    "repeated bits": "server_max_window_bits=10; server_max_window_bits=11", "unknown parameter": "mux", "empty value": "server_max_window_bits=",
+    "repeated bits": "server_max_window_bits=10; server_max_window_bits=11", "unknown parameter": "mux",
 }.items():
     negotiates(f"declined: {why}", f"{PMD}; {params}", None)
     negotiates(f"declined, then a good one: {why}", f"{PMD}; {params}, {PMD}", {})
 negotiates("only other extensions", "x-webkit-deflate-frame, permessage-bzip2; level=9, permessage-deflat", None)
+
+
+for offer in (PMD + "; server_max_window_bits=", PMD + "; =10", ";", PMD + ' ; server_max_window_bits="10', "perm essage"):
+    @case(f"12.0 no list of extensions at all: {offer}")
+    def _(bench, offer=offer):
+        try:
+            with bench.connect(extensions=offer) as ws:
+                assert ws.extensions is None, ws.extensions
+        except Refused as why:
+            assert why.status == 400, why
 
 
 @case("12.0 offers in two header lines")
