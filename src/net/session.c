@@ -214,9 +214,9 @@ size_t session_consume(struct session *s, unsigned char *data, size_t len)
 /* Bytes are in the read buffer; keep what nobody takes yet. */
 static void session_take(struct session *s, unsigned char *data, size_t len)
 {
+    buf_clear(&s->unread); /* they are in `data`: what is in unread came behind the bytes at hand */
     size_t used = session_consume(s, data, len);
 
-    buf_clear(&s->unread);
     if (used == len || s->state == SESSION_DEAD)
         buf_fini(&s->unread); /* an idle connection holds no buffer */
     else if (buf_add(&s->unread, data + used, len - used))

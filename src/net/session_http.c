@@ -378,7 +378,8 @@ static void head_done(struct session *s, bool more)
     const char *reason = "";
 
     e->keep_alive = r->keep_alive;
-    if (r->upgrade_websocket) {
+    /* also without Connection: upgrade, which such a client forgot: it hears so instead of getting a page */
+    if (http_has_token(r, SLICE("Upgrade"), SLICE("websocket"))) {
         int status = upgrade_check(r, &reason);
         e->upgrade = true;
         if (status)
