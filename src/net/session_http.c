@@ -276,8 +276,10 @@ static int put_101(struct session *s, struct buf *out, const struct session_acce
     struct exchange *e = s->exchange;
     char accept[29];
 
-    upgrade_accept(&e->request, accept);
-    int rc = buf_addf(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n",
+    int rc = upgrade_accept(&e->request, accept);
+    if (rc)
+        return rc;
+    rc = buf_addf(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n",
                       accept);
     if (!rc && a->protocol)
         rc = http_put_header(out, SLICE("Sec-WebSocket-Protocol"), slice_of(a->protocol));
