@@ -27,7 +27,8 @@ void *mem_alloc(size_t size)
 
 void *mem_zalloc(size_t count, size_t size)
 {
-    if (must_fail())
+    /* calloc checks for overflow too, but sanitizers end the process there. */
+    if (must_fail() || (size && count > SIZE_MAX / size))
         return NULL;
     return count && size ? calloc(count, size) : calloc(1, 1);
 }

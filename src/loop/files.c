@@ -130,9 +130,11 @@ static void on_event(uv_fs_event_t *handle, const char *name, int events, int st
 /* A new watch. 0, MT_ENOMEM, MT_EIO when the folder is not there. */
 static int open_folder(struct loop_files *f, const char *path, struct folder **out)
 {
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) /* inotify would watch a file as well */
+        return MT_EIO;
     struct folder *folder = mem_zalloc(1, sizeof(*folder));
     char *copy = mem_strdup(path, strlen(path));
-
     if (!folder || !copy) {
         mem_free(folder);
         mem_free(copy);
