@@ -8,10 +8,9 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+pytest.register_assert_rewrite("support.wire", "support.server")
 from support import certs, wire  # noqa: E402
 from support.server import Server  # noqa: E402
-
-pytest.register_assert_rewrite("support.wire", "support.server")
 
 
 def pytest_collection_modifyitems(config, items):
