@@ -2,6 +2,7 @@
 # when all is well, and calls `skip WHY` where this machine cannot run it. Each one builds into its own folder build-NAME/.
 
 source tools/chroot.sh
+source tools/stress.sh
 
 checks=(gcc clang asan tsan valgrind gc slow fuzz trixie duplicates)
 packages_check=(
@@ -19,7 +20,7 @@ usage: ./dev check [names]      all of them when none is named
   asan          every test under AddressSanitizer and UndefinedBehaviorSanitizer
   tsan          the unit tests under ThreadSanitizer
   valgrind      the unit tests under valgrind
-  gc            every test with Lua's collector running all the time
+  gc            every test with a Lua that collects all the time and asserts that its API is used right
   slow          the tests that are too long for ./dev test
   fuzz          every fuzz target for \$FUZZ_SECONDS (now $FUZZ_SECONDS) seconds
   trixie        build and test in a Debian 13 chroot, against its libwebsockets (needs root and the Debian mirror)
@@ -58,7 +59,12 @@ check_tsan() {
 }
 
 check_gc() {
-    build_and_test gc -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOONTIDE_GC_STRESS=ON
+    stress_download || {
+        skip "Lua's source is not at $DEBIAN_MIRROR/$stress_source"
+        return
+    }
+    stress_build || return 1
+    LD_LIBRARY_PATH=$stress_folder build_and_test gc -DCMAKE_BUILD_TYPE=RelWithDebInfo
 }
 
 check_slow() {
