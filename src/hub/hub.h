@@ -12,7 +12,11 @@
 #include "loop/loop.h"
 #include "net/session.h"
 
-enum { HUB_NAME_MAX = 256 }; /* bytes of a room name or user id */
+enum {
+    HUB_NAME_MAX = 256,               /* bytes of a room name or user id */
+    HUB_ROOMS_MAX = 10000,            /* rooms of one connection */
+    HUB_CURRENT_MAX = 64 * 1024 * 1024 /* bytes of "current" messages in all rooms; past it those not renewed for longest go */
+};
 
 struct hub;
 struct room;
@@ -20,16 +24,19 @@ struct user;
 struct membership;
 typedef slot_id conn_id;
 
-/* One open (or closing) WebSocket connection. Fields are read-only outside of hub/. */
+/* One open (or closing) WebSocket connection. Fields are read-only outside of hub/, those at the end its own business. */
 struct conn {
     conn_id id;
     struct hub *hub;
     struct session *session;        /* NULL once the socket is gone */
     struct user *user;              /* NULL while nobody logged in */
-    struct list_node in_user;       /* in user->conns */
-    struct membership *rooms;       /* first of its memberships, NULL when none */
     void *owner;                    /* the script's part; set with conn_set_owner */
-    double expires;                 /* unix seconds at which the credentials end; 0 = never */
+    double expires;                 /* unix seconds at which the credentials end; 0 = never; set with conn_set_expires */
+    struct list_node in_user;       /* in user->conns while it has a socket */
+    struct membership *rooms;       /* first of its memberships in the order of joining, NULL when none */
+    struct map *index;              /* its memberships by room, when there are more than a few; NULL otherwise */
+    uint32_t room_count;            /* memberships */
+    uint32_t seat;                  /* its place among all connections */
 };
 
 /* A person in a room, as hooks and member lists see it. Borrowed for the call. */
@@ -39,8 +46,11 @@ struct person {
     struct blob *info;  /* JSON text given at join, NULL when none */
 };
 
+/* Each may be NULL. grace and current only answer: they must not change the hub. */
 struct hub_events {
-    /* A person came to a room, or left it for good (after grace). The hub is consistent: everything may be called. */
+    /* A person came to a room, or left it for good (after grace). The hub is consistent: everything may be called. The call that
+     * made the change returns when they have run; changes made inside a hook are told after it, so hooks never nest. Past 1000
+     * in one go (a hook that makes hooks) the loop goes on with other things first. */
     void (*on_join)(void *arg, struct slice room, const struct person *p);
     void (*on_leave)(void *arg, struct slice room, const struct person *p);
     /* Milliseconds that a person who lost the last connection stays a member (asked at that time). */
@@ -57,6 +67,7 @@ void hub_destroy(struct hub *h);
 /* A new connection of `session`; `user` may be empty. The session's owner is not touched. 0, MT_EINVALID (user over HUB_NAME_MAX), MT_ENOMEM. */
 int conn_open(struct hub *h, struct session *session, struct slice user, struct conn **out);
 /* The socket is gone (session pointer dies now); still a member everywhere until conn_close. */
+/* A person of whom no other connection has a socket is offline from here on. */
 void conn_detach(struct conn *c);
 /* After on_close has run: leaves every room (with grace), then the struct is freed and the id is dead. */
 void conn_close(struct conn *c);
@@ -64,6 +75,7 @@ struct conn *conn_find(const struct hub *h, conn_id id);    /* borrowed, NULL wh
 struct conn *conn_next(const struct hub *h, uint32_t *at);  /* walk, *at = 0 first, NULL at the end; changes between calls are fine */
 size_t hub_count(const struct hub *h);
 void conn_set_owner(struct conn *c, void *owner);
+void conn_set_expires(struct conn *c, double at);
 /* Log in, change or (empty) log out. Memberships move to the new person: on_leave and on_join run where that makes a difference. 0, MT_EINVALID, MT_ENOMEM. */
 int conn_set_user(struct conn *c, struct slice user);
 struct slice conn_user(const struct conn *c); /* empty when none */
@@ -74,11 +86,13 @@ conn_id conn_parse(struct slice name);
 /* To one connection; MT_ECLOSED when its socket is gone. Results of session_send. */
 int conn_send(struct conn *c, enum frame_op op, const void *data, size_t len, const struct outbox_opts *opts);
 
-/* ---- people ---- */
+/* ---- people: by the connections that have a socket ---- */
 struct user *user_find(const struct hub *h, struct slice id); /* NULL when nobody of that id is connected */
 size_t user_count(const struct user *u);                      /* open connections */
-/* Walk over a user's connections; *node NULL first. The current one may be closed between calls. */
+/* Walk over a user's connections; *node NULL first. The current one may be closed between calls, no other one: see user_conns. */
 struct conn *user_next(const struct user *u, struct list_node **node);
+/* Snapshot of their ids into a mem_alloc'ed array (*count of them); NULL when out of memory. For callers that close or move them. */
+conn_id *user_conns(const struct user *u, size_t *count);
 
 /* ---- who is left out of a send ---- */
 struct hub_except {
@@ -88,25 +102,25 @@ struct hub_except {
     size_t user_count;
 };
 
-/* To all connections of a user (except NULL = all). 0, or MT_EOFFLINE when there is none. */
+/* To all connections of a user (except NULL = all). 0 (also when all are excepted), or MT_EOFFLINE when there is none. */
 int user_send(struct hub *h, struct slice user, struct packet *p, const struct outbox_opts *o, const struct hub_except *except);
 /* To all connections of this worker. */
 void hub_broadcast(struct hub *h, struct packet *p, const struct outbox_opts *o, const struct hub_except *except);
 
 /* ---- rooms ---- */
-/* Make `c` a member (again: new info, taken only when not NULL). Kept "current" messages are sent to it first, then on_join runs when the
- * person is new. 0, MT_ECLOSED, MT_EINVALID (name empty or over HUB_NAME_MAX), MT_EFULL (over 10,000 rooms for one connection), MT_ENOMEM. */
+/* Make `c` a member (again: new info, taken only when not NULL, and nothing else). Kept "current" messages are sent to it first, then
+ * on_join runs when the person is new. 0, MT_ECLOSED, MT_EINVALID (name empty or over HUB_NAME_MAX), MT_EFULL (over HUB_ROOMS_MAX), MT_ENOMEM. */
 int room_join(struct conn *c, struct slice name, struct blob *info);
 bool room_leave(struct conn *c, struct slice name); /* no grace; false when it was no member */
 struct room *room_find(const struct hub *h, struct slice name); /* NULL when nobody is in it */
 /* To every member's connections. `key` (may be empty) is the conflation key of this room; it also replaces the room's current message of that
- * key where hub_events.current says so. A room without members is fine. 0 or MT_ENOMEM. */
+ * key where hub_events.current says so. A room without members is fine, and its current messages are kept. 0, or MT_ENOMEM (nothing sent). */
 int room_send(struct hub *h, struct slice room, struct packet *p, struct slice key, bool is_volatile, const struct hub_except *except);
 bool room_forget(struct hub *h, struct slice room, struct slice key); /* the current message of key */
 bool room_has_conn(const struct room *r, const struct conn *c);
 bool room_has_user(const struct room *r, struct slice user); /* also while in grace */
 size_t room_count(const struct room *r);                     /* people, those in grace too */
-size_t room_conns(const struct room *r);                     /* connections */
+size_t room_conns(const struct room *r);                     /* connections, until conn_close */
 struct slice room_name(const struct room *r);
 /* Walk over people in the order they came; *node NULL first. The room must not change between calls. */
 bool room_next_person(const struct room *r, struct list_node **node, struct person *out);

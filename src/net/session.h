@@ -71,6 +71,9 @@ int session_accept(struct session *s, const struct session_accept *a);
  * session is closing with 1013), MT_ENOMEM. */
 int session_send(struct session *s, enum frame_op op, const void *data, size_t len, const struct outbox_opts *opts);
 int session_send_packet(struct session *s, struct packet *p, const struct outbox_opts *opts);
+/* The same packet to many sessions of one worker, NULLs are skipped, none twice: as session_send_packet to each, but results are only
+ * counted. Nothing calls back before it returns. */
+void session_send_many(struct session *const *list, size_t count, struct packet *p, const struct outbox_opts *opts);
 /* Start the closing handshake behind what is queued; on_closed comes when it is over (bounded by close.timeout). Code must be one that
  * may be sent, reason at most 123 bytes of UTF-8: else MT_EINVALID. 0 or MT_ECLOSED (closing already). */
 int session_close(struct session *s, unsigned code, struct slice reason);

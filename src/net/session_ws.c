@@ -322,6 +322,49 @@ int session_send_packet(struct session *s, struct packet *p, const struct outbox
     return rc == MT_EOVERFLOW ? overflow(s) : rc;
 }
 
+/* What the members of one room get, by the window they negotiated: looked up once, its references counted once. */
+struct shared_frame {
+    struct blob *frame; /* borrowed from the packet */
+    uint32_t taken;     /* references that outboxes were given */
+};
+
+static void send_shared(struct session *s, struct packet *p, const struct outbox_opts *opts, struct shared_frame *f)
+{
+    struct net *n = s->net;
+
+    if (!f->frame)
+        f->frame = packet_frame(p, s->deflate_bits, n->options.deflate_threshold, n->deflate);
+    int rc = outbox_push_take(&s->outbox, n->pool, f->frame, n->options.outbox_limit, opts);
+    if (rc == 0) {
+        f->taken++;
+        n->stats.messages_out++;
+        session_mark_dirty(s);
+        return;
+    }
+    n->stats.dropped += rc == MT_EDROPPED;
+    if (rc == MT_EOVERFLOW)
+        overflow(s);
+}
+
+void session_send_many(struct session *const *list, size_t count, struct packet *p, const struct outbox_opts *opts)
+{
+    enum { AHEAD = 8 }; /* sessions are big and lie anywhere: have the next ones fetched while this one is served */
+    struct shared_frame frames[PACKET_BITS_MAX + 1] = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        struct session *s = list[i], *next = i + AHEAD < count ? list[i + AHEAD] : NULL;
+        if (next) {
+            __builtin_prefetch(&next->outbox, 1);
+            __builtin_prefetch(&next->state, 1);
+        }
+        if (s && s->state == SESSION_OPEN)
+            send_shared(s, p, opts, &frames[s->deflate_bits]);
+    }
+    for (int bits = 0; bits <= PACKET_BITS_MAX; bits++)
+        if (frames[bits].taken)
+            blob_ref_n(frames[bits].frame, frames[bits].taken);
+}
+
 /* ---- pacing ---- */
 
 void session_pause(struct session *s)

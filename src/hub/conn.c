@@ -1,0 +1,169 @@
+/* conn.c - connections: their ids, their people, their end. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "hub/hub_impl.h"
+
+#include <assert.h>
+
+/* ---- life ---- */
+
+static void user_add_conn(struct user *u, struct conn *c)
+{
+    list_add_tail(&u->conns, &c->in_user);
+    u->count++;
+}
+
+static void user_remove_conn(struct user *u, struct conn *c)
+{
+    list_remove(&c->in_user);
+    u->count--;
+}
+
+int conn_open(struct hub *h, struct session *session, struct slice user, struct conn **out)
+{
+    if (user.len > HUB_NAME_MAX)
+        return MT_EINVALID;
+    struct conn *c = mem_zalloc(1, sizeof(*c));
+    if (!c)
+        return MT_ENOMEM;
+    c->hub = h;
+    c->session = session;
+    list_init(&c->in_user);
+    if (user.len && !(c->user = user_get(h, user)))
+        goto out;
+    if (fan_add(&h->everyone, session, &c->seat))
+        goto out;
+    c->id = slots_put(&h->conns, c);
+    if (!c->id) {
+        fan_remove(&h->everyone, c->seat);
+        goto out;
+    }
+    if (c->user)
+        user_add_conn(c->user, c);
+    *out = c;
+    return 0;
+out:
+    user_unref(c->user);
+    mem_free(c);
+    return MT_ENOMEM;
+}
+
+void conn_detach(struct conn *c)
+{
+    if (!c->session)
+        return;
+    c->session = NULL;
+    c->hub->everyone.sessions[c->seat] = NULL;
+    for (struct membership *ms = c->rooms; ms; ms = ms->next)
+        ms->room->fan.sessions[ms->seat] = NULL;
+    if (c->user)
+        user_remove_conn(c->user, c);
+}
+
+void conn_close(struct conn *c)
+{
+    struct hub *h = c->hub;
+
+    conn_detach(c);
+    while (c->rooms)
+        membership_remove(c->rooms, true);
+    fan_remove(&h->everyone, c->seat);
+    slots_take(&h->conns, c->id);
+    user_unref(c->user);
+    mem_free(c);
+    hub_run_hooks(h);
+}
+
+struct conn *conn_find(const struct hub *h, conn_id id)
+{
+    return slots_find(&h->conns, id);
+}
+
+struct conn *conn_next(const struct hub *h, uint32_t *at)
+{
+    return slots_next(&h->conns, at);
+}
+
+void conn_set_owner(struct conn *c, void *owner)
+{
+    c->owner = owner;
+}
+
+void conn_set_expires(struct conn *c, double at)
+{
+    c->expires = at;
+}
+
+int conn_set_user(struct conn *c, struct slice user)
+{
+    struct hub *h = c->hub;
+    struct user *u = NULL, *old = c->user;
+
+    if (user.len > HUB_NAME_MAX)
+        return MT_EINVALID;
+    if (slice_is(user, conn_user(c)))
+        return 0;
+    if (user.len && !(u = user_get(h, user)))
+        return MT_ENOMEM;
+    if (member_change_user(c, u)) {
+        user_unref(u);
+        return MT_ENOMEM;
+    }
+    if (c->session && old)
+        user_remove_conn(old, c);
+    c->user = u;
+    if (c->session && u)
+        user_add_conn(u, c);
+    user_unref(old);
+    hub_run_hooks(h);
+    return 0;
+}
+
+struct slice conn_user(const struct conn *c)
+{
+    return user_id(c->user);
+}
+
+int conn_send(struct conn *c, enum frame_op op, const void *data, size_t len, const struct outbox_opts *opts)
+{
+    return c->session ? session_send(c->session, op, data, len, opts) : MT_ECLOSED;
+}
+
+struct room *conn_next_room(const struct conn *c, struct membership **m)
+{
+    *m = *m ? (*m)->next : c->rooms;
+    return *m ? (*m)->room : NULL;
+}
+
+/* ---- names ---- */
+
+void conn_name(conn_id id, char out[CONN_NAME_SIZE])
+{
+    char digits[CONN_NAME_SIZE];
+    size_t n = 0;
+
+    do {
+        digits[n++] = "0123456789abcdefghijklmnopqrstuvwxyz"[id % 36];
+        id /= 36;
+    } while (id);
+    *out++ = 'c';
+    while (n)
+        *out++ = digits[--n];
+    *out = '\0';
+}
+
+conn_id conn_parse(struct slice name)
+{
+    conn_id id = 0;
+
+    if (name.len < 2 || name.len >= CONN_NAME_SIZE || name.data[0] != 'c' || name.data[1] == '0')
+        return 0;
+    for (size_t i = 1; i < name.len; i++) {
+        char c = name.data[i];
+        unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'z' ? (unsigned)(c - 'a') + 10 : 36;
+        if (digit == 36 || id > (UINT64_MAX - digit) / 36)
+            return 0;
+        id = id * 36 + digit;
+    }
+    return id;
+}
