@@ -64,7 +64,8 @@ struct hub *hub_create(struct loop *loop, const struct hub_events *events, void 
 void hub_destroy(struct hub *h);
 
 /* ---- connections ---- */
-/* A new connection of `session`; `user` may be empty. The session's owner is not touched. 0, MT_EINVALID (user over HUB_NAME_MAX), MT_ENOMEM. */
+/* A new connection of `session`; `user` may be empty. The session's owner is not touched. 0, MT_EINVALID (user over
+ * HUB_NAME_MAX), MT_ENOMEM. */
 int conn_open(struct hub *h, struct session *session, struct slice user, struct conn **out);
 /* The socket is gone (session pointer dies now); still a member everywhere until conn_close. */
 /* A person of whom no other connection has a socket is offline from here on. */
@@ -72,11 +73,12 @@ void conn_detach(struct conn *c);
 /* After on_close has run: leaves every room (with grace), then the struct is freed and the id is dead. */
 void conn_close(struct conn *c);
 struct conn *conn_find(const struct hub *h, conn_id id);    /* borrowed, NULL when gone */
-struct conn *conn_next(const struct hub *h, uint32_t *at);  /* walk, *at = 0 first, NULL at the end; changes between calls are fine */
+struct conn *conn_next(const struct hub *h, uint32_t *at); /* walk, *at = 0 first, NULL at the end; changes in between are fine */
 size_t hub_count(const struct hub *h);
 void conn_set_owner(struct conn *c, void *owner);
 void conn_set_expires(struct conn *c, double at);
-/* Log in, change or (empty) log out. Memberships move to the new person: on_leave and on_join run where that makes a difference. 0, MT_EINVALID, MT_ENOMEM. */
+/* Log in, change or (empty) log out. Memberships move to the new person, who takes over the info where it is new:
+ * on_leave (no grace) and on_join run where that makes a difference. 0, MT_EINVALID, MT_ENOMEM (nothing has changed). */
 int conn_set_user(struct conn *c, struct slice user);
 struct slice conn_user(const struct conn *c); /* empty when none */
 /* Text form of an id, for logs, scripts and clients: "c" and base 36, NUL-terminated; and back (0 when malformed). */
@@ -91,7 +93,7 @@ struct user *user_find(const struct hub *h, struct slice id); /* NULL when nobod
 size_t user_count(const struct user *u);                      /* open connections */
 /* Walk over a user's connections; *node NULL first. The current one may be closed between calls, no other one: see user_conns. */
 struct conn *user_next(const struct user *u, struct list_node **node);
-/* Snapshot of their ids into a mem_alloc'ed array (*count of them); NULL when out of memory. For callers that close or move them. */
+/* Snapshot of their ids into a mem_alloc'ed array (*count of them); NULL when out of memory. For callers that close them. */
 conn_id *user_conns(const struct user *u, size_t *count);
 
 /* ---- who is left out of a send ---- */
@@ -108,14 +110,17 @@ int user_send(struct hub *h, struct slice user, struct packet *p, const struct o
 void hub_broadcast(struct hub *h, struct packet *p, const struct outbox_opts *o, const struct hub_except *except);
 
 /* ---- rooms ---- */
-/* Make `c` a member (again: new info, taken only when not NULL, and nothing else). Kept "current" messages are sent to it first, then
- * on_join runs when the person is new. 0, MT_ECLOSED, MT_EINVALID (name empty or over HUB_NAME_MAX), MT_EFULL (over HUB_ROOMS_MAX), MT_ENOMEM. */
+/* Make `c` a member (again: new info, taken only when not NULL, and nothing else). Kept "current" messages are sent to it first,
+ * then on_join runs when the person is new. 0, MT_ECLOSED, MT_EINVALID (name empty or over HUB_NAME_MAX), MT_EFULL (over
+ * HUB_ROOMS_MAX), MT_ENOMEM. */
 int room_join(struct conn *c, struct slice name, struct blob *info);
 bool room_leave(struct conn *c, struct slice name); /* no grace; false when it was no member */
 struct room *room_find(const struct hub *h, struct slice name); /* NULL when nobody is in it */
-/* To every member's connections. `key` (may be empty) is the conflation key of this room; it also replaces the room's current message of that
- * key where hub_events.current says so. A room without members is fine, and its current messages are kept. 0, or MT_ENOMEM (nothing sent). */
-int room_send(struct hub *h, struct slice room, struct packet *p, struct slice key, bool is_volatile, const struct hub_except *except);
+/* To every member's connections. `key` (may be empty) is the conflation key of this room; it also replaces the room's current
+ * message of that key where hub_events.current says so. A room without members is fine, and its current messages are kept.
+ * 0, or MT_ENOMEM (nothing sent). */
+int room_send(struct hub *h, struct slice room, struct packet *p, struct slice key, bool is_volatile,
+              const struct hub_except *except);
 bool room_forget(struct hub *h, struct slice room, struct slice key); /* the current message of key */
 bool room_has_conn(const struct room *r, const struct conn *c);
 bool room_has_user(const struct room *r, struct slice user); /* also while in grace */
@@ -124,7 +129,8 @@ size_t room_conns(const struct room *r);                     /* connections, unt
 struct slice room_name(const struct room *r);
 /* Walk over people in the order they came; *node NULL first. The room must not change between calls. */
 bool room_next_person(const struct room *r, struct list_node **node, struct person *out);
-/* Snapshot of the members' ids into a mem_alloc'ed array (*count of them); NULL when empty or out of memory. For callers that change the room. */
+/* Snapshot of the members' ids into a mem_alloc'ed array (*count of them); NULL when empty or out of memory. For callers that
+ * change the room. */
 conn_id *room_members(const struct room *r, size_t *count);
 /* Every member leaves at once (on_leave runs, no grace). */
 void room_empty(struct hub *h, struct slice room);
