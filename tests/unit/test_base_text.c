@@ -162,9 +162,10 @@ static void base64_round_trips(void **state)
 
 static void base64_is_strict(void **state)
 {
-    static const char *const bad[] = {"Z",    "Zg", "Zg=", "Zg===", "Zh==",  "Zm9=", "Zm8=Zm8=", "Zg==\n",  " Zg==",
-                                      "Zm=v", "=",  "==",  "====",  "Zm9v=", "Zm-v", "Zm_v",     "Z\x80==", "Zm9v===="};
-    static const char *const bad_url[] = {"Z", "Zh", "Zm9", "Zg=", "Zm9v=", "Zm+v", "Zm/v", "Zg===", "====", "Zm9v===="};
+    static const char *const bad[] = {"Z",     "Zg",   "Zg=", "Zg===", "Zh==", "Zo==",  "Zm+=", "Zm9=", "Zm8=Zm8=", "Zg==\n",
+                                      " Zg==", "Zm=v", "=",   "==",    "====", "Zm9v=", "Zm-v", "Zm_v", "Z\x80==",  "Zm9v===="};
+    static const char *const bad_url[] = {
+        "Z", "Zh", "Zo", "Zm9", "Zm-", "Zg=", "Zm9v=", "Zm+v", "Zm/v", "Zg===", "====", "Zm9v===="};
     struct buf b = {0};
     buf_add_text(&b, "kept");
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)

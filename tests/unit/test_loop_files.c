@@ -260,6 +260,9 @@ static void a_linked_file(void **state)
     drain();
     put("real/a.lua", "4");
     assert_int_equal(drain(), 0);
+    assert_int_equal(symlink("./real/b.lua", in_root("new")), 0); /* another link to the same file is no change */
+    assert_int_equal(rename(in_root("new"), in_root("link.lua")), 0);
+    assert_int_equal(drain(), 0);
 }
 
 /* How releases are switched: current -> releases/1, then -> releases/2. */
@@ -327,6 +330,26 @@ static void the_folder_goes_and_comes_back(void **state)
     mkdir(in_root("lib"), 0700);
     put("lib/a.lua", "5");
     expect("lib/a.lua");
+}
+
+static void on_count(void *arg)
+{
+    ++*(int *)arg;
+}
+
+/* Looking for a lost folder must not keep the loop busy. */
+static void a_lost_folder_costs_little(void **state)
+{
+    int turns = 0;
+    mkdir(in_root("lib"), 0700);
+    add("lib/a.lua");
+    assert_int_equal(rmdir(in_root("lib")), 0);
+    drain();
+    loop_add_flush(l, on_count, &turns);
+    loop_timer_start(l, &guard, 100);
+    loop_run(l);
+    loop_remove_flush(l, on_count, &turns);
+    assert_in_range(turns, 1, 20);
 }
 
 static void on_change_add_again(const char *path, void *arg)
@@ -428,6 +451,7 @@ int main(void)
         TEST(a_linked_folder),
         TEST(a_mounted_secret),
         TEST(the_folder_goes_and_comes_back),
+        TEST(a_lost_folder_costs_little),
         TEST(the_callback_may_clear_and_add),
         TEST(the_callback_may_close),
         TEST(clear_and_add_miss_nothing),
