@@ -2,11 +2,9 @@
 #include "script/api_json.h"
 
 #include "base/err.h"
+#include "script/api_help.h"
 #include "script/json.h"
-#include "script/state.h"
 #include <lauxlib.h>
-
-enum { SCRATCH_KEEP = 1 << 20 }; /* a larger scratch buffer is given back after use */
 
 /* json.encode(value) -> text. Raises on what JSON cannot hold. */
 static int l_json_encode(lua_State *L)
@@ -18,10 +16,7 @@ static int l_json_encode(lua_State *L)
     s->scratch.len = 0;
     if (json_encode_as(L, 1, "value", &s->scratch, &why) != 0)
         return luaL_error(L, "json.encode: %s", why);
-    lua_pushlstring(L, (const char *)s->scratch.data, s->scratch.len);
-    if (s->scratch.cap > SCRATCH_KEEP)
-        buf_fini(&s->scratch);
-    return 1;
+    return api_push_scratch(L);
 }
 
 /* json.decode(text) -> value | nil, message, name. nil is the world's failure: a body or a message that is not there. */
