@@ -222,8 +222,11 @@ int memory_store_get(struct memory_store *m, struct slice key, struct memory_val
 
     if (e != NULL && e->value_len > 0)
         err = buf_add(copy, e->bytes + e->key_len, e->value_len);
-    if (err == 0)
-        *out = (struct memory_value){e->kind, e->integer, {(const char *)copy->data + start, e->value_len}, e->version};
+    if (err == 0) {
+        *out = (struct memory_value){e->kind, e->integer, SLICE(""), e->version};
+        if (e->value_len > 0)
+            out->data = (struct slice){(const char *)copy->data + start, e->value_len};
+    }
     pthread_mutex_unlock(&s->lock);
     return err;
 }
