@@ -48,6 +48,8 @@ static inline struct peer *peer_find(struct script *s, conn_id id)
 }
 /* Set when the credentials end (unix seconds, 0 = never): the connection is then closed with 4401 "expired". 0 or MT_ENOMEM. */
 int peer_set_expires(struct peer *p, double at);
+/* What a log line about this connection says: its id, address and path. Nothing when it is gone. */
+void peer_fill_about(struct script *s, conn_id id, struct script_about *out);
 /* conn:drain: wait until the outbox is empty. Raises where waiting is impossible. Use as `return peer_drain(...)`. ms < 0: no limit. */
 int peer_drain(lua_State *L, struct peer *p, int64_t ms);
 #endif

@@ -71,6 +71,7 @@ struct script {
     struct version *version;    /* the version of the code that runs now; NULL outside of entries */
     struct task *task;          /* the task that runs now; NULL outside of tasks (loading, script_call) */
     unsigned depth;             /* entries under way: 0 = the loop, 1 = a handler, 2 = unwinding inside one */
+    unsigned busy;              /* tasks being started or ended: what is ready waits for its turn */
     unsigned unwinding;         /* above 0: <close> variables of a cancelled task are running */
     bool stopping;              /* script_stop was called: nothing new is spawned for timers */
     struct list_node versions;  /* all that exist */
@@ -78,7 +79,8 @@ struct script {
     struct list_node ready;     /* tasks that go on as soon as the running entry has ended */
     struct list_node pool;      /* finished tasks with their coroutine, to be used again */
     size_t pooled;
-    size_t task_count, waiting;
+    size_t task_count, waiting; /* alive, and waiting among them */
+    size_t at_work;             /* handlers and hooks among them: what script_stop waits for */
     struct buf scratch;         /* for one message being built; valid until the next user */
     int state_ref;              /* tide.state */
     void (*stopped)(void *arg); /* waits for the last task after script_stop */

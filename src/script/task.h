@@ -5,7 +5,7 @@
  * order. Nothing here is nested, but the unwinding of a task that was cancelled.
  *
  * A call that waits, in any api file:
- *     struct task *t = task_check_wait(L);     raises "cannot wait here" before anything is started
+ *     struct task *t = task_check_wait(L);     raises "cannot wait here" before anything is started; after all argument checks
  *     ... start the operation, give it `t` ...
  *     return task_wait(L, &ops, arg, ms);      the last statement
  * Exactly one of these happens afterwards: the operation calls task_wake(t, code) and ops->finish pushes the results; or the time is over and
@@ -19,7 +19,8 @@ enum task_kind { TASK_EVENT, TASK_SPAWNED, TASK_TIMER, TASK_HOOK };
 enum task_state { TASK_NEW, TASK_RUNNING, TASK_WAITING, TASK_READY, TASK_DONE };
 
 struct task_wait_ops {
-    /* Forget the task: nothing may wake it any more. No Lua. NULL: there is nothing to undo. */
+    /* Forget the task: nothing may wake it any more. No Lua. At the end of the time, when `finish` follows, and when the task is cancelled, even
+     * between wake and finish. NULL: there is nothing to undo. */
     void (*cancel)(void *arg);
     /* In the task's coroutine, as it goes on: push the results of the waiting call, return their count. `code` is what task_wake got, or
      * MT_ETIMEOUT. May raise. NULL: script_push_result(L, code). */
@@ -50,6 +51,7 @@ struct task {
     enum task_state state;
     conn_id conn;                  /* the connection it works for, 0 for none: for logs */
     bool cancelled;                /* cancel was asked for while it could not be unwound */
+    bool timed;                    /* made by tide.timeout: what it rejects is rejected by the task that waits for it */
     bool unwinding;                /* its <close> variables are running: it may not wait */
     /* Called once on the loop's side when it has ended, before it goes back to the pool; on RETURNED the results are the values on co's
      * stack. Must not raise: script_protect is there for more. NULL: nobody cares. */
@@ -58,6 +60,8 @@ struct task {
     const struct task_wait_ops *wait_ops;
     void *wait_arg;
     int wake_code;
+    bool woken;                    /* woken before it began to wait */
+    const char *what;              /* static text for the log: "on_message"; NULL: by kind */
     struct loop_timer timer;       /* end of the wait */
     struct task_reject reject;
 };
@@ -95,8 +99,8 @@ int64_t task_check_ms(lua_State *L, int index, int64_t otherwise);
  * unwound when it next waits. False when it had ended. */
 bool task_cancel(struct task *t);
 
-/* ---- for api files ---- */
-/* The function at `index` and everything above it become a task; pushes its handle (tide.spawn, conn:spawn) and returns 1. `owner` is the
- * list of tasks that end with a connection, NULL for none. Raises when there is no function or no memory. */
-int task_push_spawned(lua_State *L, int index, conn_id conn, struct list_node *owner);
+/* Give back a task that was not started and has nothing on its stack that matters. */
+void task_drop(struct task *t);
+/* Cancel all tasks and free the pool, before the VM closes. */
+void task_fini_all(struct script *s);
 #endif

@@ -1,0 +1,249 @@
+/* gate.c - the way into Lua and out of it: entries, protected calls, errors as text, references. */
+#include "base/err.h"
+#include "script/peer.h"
+#include "script/state.h"
+#include "script/task.h"
+#include "script/watch.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+const char script_mark_kill = 0, script_mark_reject = 0, script_mark_cancel = 0;
+
+/* ---- entries ---- */
+
+void script_enter(struct script *s, struct script_entry *saved, lua_State *L, struct task *t, struct version *v, double budget)
+{
+    saved->task = s->task;
+    saved->version = s->version;
+    saved->running = s->watch->running;
+    saved->core = s->heap.core;
+    s->task = t;
+    s->version = v;
+    s->heap.core = 0;
+    watch_follow(s->watch, L);
+    if (s->depth++ == 0)
+        watch_begin(s->watch, (uint32_t)(budget * 1000));
+}
+
+void script_leave(struct script *s, const struct script_entry *saved)
+{
+    s->task = saved->task;
+    s->version = saved->version;
+    s->heap.core = saved->core;
+    if (--s->depth == 0)
+        watch_end(s->watch);
+    else
+        watch_follow(s->watch, saved->running);
+}
+
+/* ---- errors ---- */
+
+bool script_must_pass(lua_State *L, int index)
+{
+    if (script_of(L)->watch->killed)
+        return true;
+    if (lua_type(L, index) != LUA_TLIGHTUSERDATA)
+        return false;
+    const void *mark = lua_touserdata(L, index);
+    return mark == &script_mark_kill || mark == &script_mark_reject || mark == &script_mark_cancel;
+}
+
+/* The frames of the core at the bottom of a traceback tell a script author nothing. */
+static size_t without_core_frames(const char *text, size_t len)
+{
+    static const char frame[] = "\n\t[C]: in ";
+
+    for (;;) {
+        size_t start = len;
+
+        while (start > 0 && text[start - 1] != '\n')
+            start--;
+        if (start == 0 || strncmp(text + start - 1, frame, sizeof(frame) - 1) != 0)
+            return len;
+        len = start - 1;
+    }
+}
+
+/* Pushes the message of a kill, with the place that the hook noted. */
+static void push_kill_text(lua_State *L)
+{
+    struct script *s = script_of(L);
+    const char *trace = s->watch->trace;
+    char line[96];
+
+    snprintf(line, sizeof(line), s->loading ? "reload.timeout: more than %g s in one chunk" : "script.time: more than %g s in one entry",
+             s->loading ? s->config.load_budget : s->config.time_budget);
+    lua_pushstring(L, line);
+    if (trace[0]) {
+        lua_pushfstring(L, "%s%s", trace[0] == '\n' ? "" : "\n", trace);
+        lua_concat(L, 2);
+    }
+}
+
+/* Pushes the error value at `index` of L as text, with the traceback of `co`. May raise. */
+static void push_error_text(lua_State *L, lua_State *co, int index)
+{
+    struct script *s = script_of(L);
+    const char *text;
+    size_t len;
+
+    if (s->watch->killed) {
+        script_core_begin(s);
+        push_kill_text(L);
+    } else {
+        const void *mark = lua_touserdata(L, index);
+
+        if (mark == &script_mark_reject)
+            lua_pushliteral(L, "tide.reject: there is no request or message to answer");
+        else
+            luaL_tolstring(L, index, NULL); /* runs __tostring, as script code */
+        script_core_begin(s);
+        luaL_traceback(L, co, lua_tostring(L, -1), 0);
+    }
+    text = lua_tolstring(L, -1, &len);
+    lua_pushlstring(L, text, without_core_frames(text, len));
+    script_core_end(s);
+}
+
+static int on_call_error(lua_State *L)
+{
+    push_error_text(L, L, 1);
+    return 1;
+}
+
+struct error_job {
+    lua_State *co;
+    char *text; /* the result */
+};
+
+static int make_error_text(lua_State *L)
+{
+    struct error_job *job = lua_touserdata(L, 1);
+    const char *text;
+    size_t len;
+
+    if (lua_checkstack(job->co, 1)) {
+        lua_pushvalue(job->co, -1);
+        lua_xmove(job->co, L, 1); /* job, error value */
+    } else {
+        lua_pushliteral(L, "stack overflow");
+    }
+    push_error_text(L, job->co, 2);
+    text = lua_tolstring(L, -1, &len);
+    job->text = mem_strdup(text, len);
+    return 0;
+}
+
+char *script_error_text(struct script *s, lua_State *co)
+{
+    struct error_job job = {co, NULL};
+    const char *plain = lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : "the error cannot be shown";
+    lua_State *was = s->watch->running;
+    unsigned core = s->heap.core;
+
+    lua_pushcfunction(s->L, make_error_text);
+    lua_pushlightuserdata(s->L, &job);
+    watch_follow(s->watch, s->L);
+    if (lua_pcall(s->L, 1, 0, 0) != LUA_OK)
+        lua_pop(s->L, 1);
+    s->heap.core = core;
+    lua_sethook(s->L, NULL, 0, 0);
+    watch_follow(s->watch, was);
+    return job.text ? job.text : mem_strdup(plain, strlen(plain));
+}
+
+/* ---- calls ---- */
+
+int script_call(struct script *s, struct version *v, int nargs, int nresults)
+{
+    struct script_entry saved;
+    lua_State *L = s->L;
+    int base = lua_gettop(L) - nargs; /* the function */
+    int status;
+
+    lua_pushcfunction(L, on_call_error);
+    lua_insert(L, base);
+    script_enter(s, &saved, L, NULL, v, s->config.time_budget);
+    status = lua_pcall(L, nargs, nresults, base);
+    script_leave(s, &saved);
+    lua_remove(L, base);
+    return status;
+}
+
+int script_protect(struct script *s, lua_CFunction fn, void *arg)
+{
+    unsigned core = s->heap.core;
+    int status;
+
+    s->heap.core = core + 1;
+    lua_pushcfunction(s->L, fn);
+    lua_pushlightuserdata(s->L, arg);
+    status = lua_pcall(s->L, 1, 0, 0);
+    s->heap.core = core;
+    return status;
+}
+
+/* ---- small things that every api file needs ---- */
+
+void script_check_acting(lua_State *L, const char *name)
+{
+    if (script_is_loading(L))
+        luaL_error(L, "%s: not while loading: use on_start", name);
+}
+
+int script_push_result(lua_State *L, int rc)
+{
+    if (rc < 0)
+        return script_push_failure(L, err_text(rc), err_name(rc));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+int script_push_failure(lua_State *L, const char *message, const char *name)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, message);
+    lua_pushstring(L, name);
+    return 3;
+}
+
+int script_ref(lua_State *L)
+{
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void script_unref(lua_State *L, int *ref)
+{
+    luaL_unref(L, LUA_REGISTRYINDEX, *ref);
+    *ref = LUA_NOREF;
+}
+
+void script_push_weak_table(lua_State *L, const char *mode)
+{
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, mode);
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+}
+
+void script_fill_about(struct script *s, struct script_about *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (s->version)
+        out->about.version = slice_of(s->version->hash);
+    if (s->task && s->task->conn)
+        peer_fill_about(s, s->task->conn, out);
+}
+
+void script_report(struct script *s, struct version *v, const struct log_about *about, const char *what, const char *text)
+{
+    struct log_about known = about ? *about : (struct log_about){0};
+
+    s->stats.errors++;
+    if (v)
+        known.version = slice_of(v->hash);
+    log_error(s->log, &known, "%s: %s", what, text ? text : "out of memory");
+}
