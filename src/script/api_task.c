@@ -103,7 +103,7 @@ static struct task *spawn_task(lua_State *L, int index)
     return t;
 }
 
-int api_task_spawn(lua_State *L, int index, conn_id conn, struct list_node *owner)
+int task_push_spawned(lua_State *L, int index, conn_id conn, struct list_node *owner)
 {
     struct script *s = script_of(L);
     struct task_handle *handle;
@@ -223,7 +223,7 @@ static int l_sleep(lua_State *L)
 
 static int l_spawn(lua_State *L)
 {
-    return api_task_spawn(L, 1, 0, NULL);
+    return task_push_spawned(L, 1, 0, NULL);
 }
 
 /* The task of a tide.timeout, as arg of its wait. It is cancelled with the task that waits for it. */
@@ -262,7 +262,7 @@ static int l_timeout(lua_State *L)
     luaL_argcheck(L, ms >= 0, 1, "seconds expected");
     luaL_checktype(L, 2, LUA_TFUNCTION);
     t = task_check_wait(L);
-    api_task_spawn(L, 2, t->conn, NULL);
+    task_push_spawned(L, 2, t->conn, NULL);
     lua_replace(L, 1); /* where push_results looks */
     handle = lua_touserdata(L, 1);
     handle->task->timed = true;

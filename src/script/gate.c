@@ -165,7 +165,7 @@ int script_call(struct script *s, struct version *v, int nargs, int nresults)
 
     lua_pushcfunction(L, on_call_error);
     lua_insert(L, base);
-    script_enter(s, &saved, L, NULL, v, s->config.time_budget);
+    script_enter(s, &saved, L, NULL, v, s->loading ? s->config.load_budget : s->config.time_budget);
     status = lua_pcall(L, nargs, nresults, base);
     script_leave(s, &saved);
     lua_remove(L, base);

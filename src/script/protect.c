@@ -11,6 +11,8 @@
 
 #include <lauxlib.h>
 
+enum { CLOSE_DEPTH_MAX = 50 };
+
 /* ---- pcall, xpcall ---- */
 
 /* Both leave a boolean below the results. `skip` values at the bottom are not results. */
@@ -147,15 +149,20 @@ static int l_resume(lua_State *L)
     return n + 1;
 }
 
-/* lua_resetthread runs the <close> variables of co. False with the error on top of co. */
+/* lua_resetthread runs the <close> variables of co. False with the error on top of co. It starts to count C calls anew, so a chain of coroutines that
+ * close each other needs a bound of its own. */
 static bool close_coroutine(lua_State *L, lua_State *co)
 {
-    struct watch_slot *watch = script_of(L)->watch;
+    struct script *s = script_of(L);
     int status;
 
-    watch_follow(watch, co);
+    if (s->closing >= CLOSE_DEPTH_MAX)
+        luaL_error(L, "coroutines close each other too deep");
+    s->closing++;
+    watch_follow(s->watch, co);
     status = lua_resetthread(co);
-    watch_follow(watch, L);
+    watch_follow(s->watch, L);
+    s->closing--;
     return status == LUA_OK;
 }
 

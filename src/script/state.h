@@ -18,6 +18,7 @@
 #include "script/script.h"
 #include <lua.h>
 
+struct crypt_hasher;
 struct handlers;
 struct task;
 struct watch_slot;
@@ -41,6 +42,7 @@ struct version {
     int loaded_ref;             /* its package.loaded */
     int tide_ref;               /* its `tide` */
     int app_ref;                /* the table that the script returned */
+    struct crypt_hasher *hasher; /* of the sources so far; owned */
     char **files;               /* owned: script first, then modules; NULL-terminated */
     size_t file_count;
     struct handlers *handlers;  /* owned: the checked table */
@@ -66,6 +68,7 @@ struct script {
     struct hub *hub;            /* owned */
     struct vm_heap heap;
     struct watch_slot *watch;   /* what the watchdog sees of this worker */
+    uint64_t epoch;             /* grows with every version that goes live */
     struct version *live;       /* NULL until the first version is live */
     struct version *loading;    /* the version whose chunk is running, else NULL */
     struct version *version;    /* the version of the code that runs now; NULL outside of entries */
@@ -73,6 +76,8 @@ struct script {
     unsigned depth;             /* entries under way: 0 = the loop, 1 = a handler, 2 = unwinding inside one */
     unsigned busy;              /* tasks being started or ended: what is ready waits for its turn */
     unsigned unwinding;         /* above 0: <close> variables of a cancelled task are running */
+    unsigned closing;           /* coroutine.close inside of coroutine.close */
+    bool flushing;              /* the hook at the end of a turn is installed */
     bool stopping;              /* script_stop was called: nothing new is spawned for timers */
     struct list_node versions;  /* all that exist */
     struct list_node tasks;     /* all that are alive */

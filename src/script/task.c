@@ -78,10 +78,11 @@ static void free_task(struct script *s, struct task *t)
     script_unref(s->L, &t->co_ref);
     buf_fini(&t->reject.message);
     buf_fini(&t->reject.headers);
+    buf_fini(&t->reply_id);
     mem_free(t);
 }
 
-static void tell_stopped(struct script *s)
+void task_tell_stopped(struct script *s)
 {
     void (*stopped)(void *arg) = s->stopped;
 
@@ -109,6 +110,7 @@ static void release(struct task *t)
     t->done = NULL;
     t->arg = NULL;
     t->wait_ops = NULL;
+    buf_clear(&t->reply_id);
     if (t->reject.status) {
         t->reject.status = 0;
         buf_clear(&t->reject.message);
@@ -122,7 +124,7 @@ static void release(struct task *t)
         free_task(s, t);
     }
     if (work && --s->at_work == 0 && s->stopped)
-        tell_stopped(s);
+        task_tell_stopped(s);
 }
 
 /* ---- the end ---- */
@@ -274,6 +276,20 @@ void task_run_ready(struct script *s)
     for (int i = 0; i < READY_BATCH && !list_empty(&s->ready); i++)
         run_one(list_entry(s->ready.next, struct task, queue));
     s->busy--;
+}
+
+void task_use_live(struct task *t)
+{
+    struct script *s = t->context.script;
+    struct version *old = t->version;
+
+    if (old == s->live)
+        return;
+    t->version = version_ref(s->live);
+    s->version = t->version;
+    t->version->tasks++;
+    old->tasks--;
+    version_unref(old);
 }
 
 /* ---- waiting ---- */

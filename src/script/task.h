@@ -64,6 +64,7 @@ struct task {
     const char *what;              /* static text for the log: "on_message"; NULL: by kind */
     struct loop_timer timer;       /* end of the wait */
     struct task_reject reject;
+    struct buf reply_id;           /* JSON text of the id of the message that is being handled, empty for none */
 };
 
 /* The task of this coroutine, NULL in coroutines that scripts made and on the main thread. */
@@ -83,6 +84,9 @@ void task_start_later(struct task *t, int nargs);
 /* Run what is ready. Called by the gate's outermost leave and at the end of each turn. */
 void task_run_ready(struct script *s);
 
+/* A running task that has not called its handler yet goes on in the live version. */
+void task_use_live(struct task *t);
+
 /* ---- waiting ---- */
 /* The task that may wait in L. Raises "cannot wait here; use tide.spawn" in a coroutine that a script made, below a C function that cannot be
  * left (metamethods, iterators, sort and gsub callbacks), while loading and while unwinding. */
@@ -99,8 +103,14 @@ int64_t task_check_ms(lua_State *L, int index, int64_t otherwise);
  * unwound when it next waits. False when it had ended. */
 bool task_cancel(struct task *t);
 
+/* ---- for api files (api_task.c) ---- */
+/* The function at `index` and everything above it become a task; pushes its object and returns 1 (tide.spawn, conn:spawn). `conn` and `owner`
+ * (the list peer->tasks) are given for work that ends with a connection, else 0 and NULL. Raises when there is no function or no memory. */
+int task_push_spawned(lua_State *L, int index, conn_id conn, struct list_node *owner);
 /* Give back a task that was not started and has nothing on its stack that matters. */
 void task_drop(struct task *t);
+/* Tell script->stopped when no handler is at work any more. */
+void task_tell_stopped(struct script *s);
 /* Cancel all tasks and free the pool, before the VM closes. */
 void task_fini_all(struct script *s);
 #endif

@@ -1,0 +1,40 @@
+/* api_all.c - every API table and object, in the order in which they are opened. */
+#include "script/api_conn.h"
+#include "script/api_json.h"
+#include "script/api_room.h"
+#include "script/api_task.h"
+#include "script/api_timer.h"
+#include "script/reject.h"
+#include "script/req.h"
+#include "script/shape.h"
+#include "script/state.h"
+
+struct api {
+    void (*open)(lua_State *L); /* once per VM, NULL for none */
+    void (*fill)(lua_State *L); /* once per version, NULL for none */
+};
+
+static const struct api apis[] = {
+    {NULL, api_json_fill},
+    {shape_open, NULL},
+    {api_task_open, api_task_fill},
+    {api_timer_open, api_timer_fill},
+    {NULL, api_reject_fill},
+    {api_req_open, NULL},
+    {api_conn_open, NULL},
+    {api_room_open, api_room_fill},
+};
+
+void api_all_open(lua_State *L)
+{
+    for (size_t i = 0; i < sizeof(apis) / sizeof(apis[0]); i++)
+        if (apis[i].open)
+            apis[i].open(L);
+}
+
+void api_all_fill(lua_State *L)
+{
+    for (size_t i = 0; i < sizeof(apis) / sizeof(apis[0]); i++)
+        if (apis[i].fill)
+            apis[i].fill(L);
+}

@@ -1,0 +1,233 @@
+/* modules.c - reads and compiles sources, finds modules. */
+#include "script/modules.h"
+
+#include "script/sandbox.h"
+#include "script/version.h"
+#include "script/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SOURCE_MAX = 16 << 20, PATH_MAX_BYTES = 4096 };
+
+/* The whole file into `out`. 0 or an errno. */
+static int read_source(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    ssize_t n = 1;
+    int rc = 0;
+
+    if (fd < 0)
+        return errno;
+    if (fstat(fd, &st) != 0)
+        rc = errno;
+    else if (!S_ISREG(st.st_mode))
+        rc = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+    while (rc == 0 && n > 0) {
+        if (out->len > SOURCE_MAX)
+            rc = EFBIG;
+        else if (buf_reserve(out, 16384) != 0)
+            rc = ENOMEM;
+        else if ((n = read(fd, out->data + out->len, 16384)) > 0)
+            out->len += (size_t)n;
+        else if (n < 0 && errno != EINTR)
+            rc = errno;
+        else if (n < 0)
+            n = 1;
+    }
+    close(fd);
+    return rc;
+}
+
+/* Without a byte order mark and without the text of a first line that begins with # (the line itself still counts). */
+static struct slice source_text(const struct buf *b)
+{
+    struct slice text = buf_slice(b);
+
+    if (text.len >= 3 && memcmp(text.data, "\xEF\xBB\xBF", 3) == 0)
+        text = (struct slice){text.data + 3, text.len - 3};
+    if (text.len > 0 && text.data[0] == '#') {
+        const char *end = memchr(text.data, '\n', text.len);
+
+        text = end ? (struct slice){end, (size_t)(text.data + text.len - end)} : (struct slice){"", 0};
+    }
+    return text;
+}
+
+/* Compile `path` under the name that errors show. LUA_OK with the function pushed, else a message. The file becomes part of `v`. */
+static int push_chunk(lua_State *L, struct version *v, const char *path, const char *shown)
+{
+    struct buf source = {0};
+    char name[PATH_MAX_BYTES + 1];
+    int rc = read_source(path, &source);
+    int status = LUA_ERRFILE;
+
+    snprintf(name, sizeof(name), "@%s", shown);
+    if (rc == 0 && version_add_file(v, path, buf_slice(&source)) != 0)
+        rc = ENOMEM;
+    if (rc == 0) {
+        struct slice text = source_text(&source);
+
+        status = luaL_loadbufferx(L, text.len ? text.data : "", text.len, name, "t");
+    }
+    buf_fini(&source);
+    if (rc != 0) {
+        char why[128];
+
+        lua_pushfstring(L, "cannot read %s: %s", path, strerror_r(rc, why, sizeof(why)));
+        return LUA_ERRFILE;
+    }
+    if (status == LUA_OK) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, v->env_ref);
+        lua_setupvalue(L, -2, 1);
+    }
+    return status;
+}
+
+bool modules_push_script(lua_State *L, struct version *v)
+{
+    const char *path = v->script->config.path;
+    const char *base = strrchr(path, '/');
+
+    return push_chunk(L, v, path, base ? base + 1 : path) == LUA_OK;
+}
+
+/* ---- require ---- */
+
+/* "a.b" and "a/b" are file names below a folder; nothing leads out of it. */
+static bool is_module_name(const char *name)
+{
+    if (name[0] == '\0' || strlen(name) > 200 || strstr(name, ".."))
+        return false;
+    for (const char *p = name; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == '\\')
+            return false;
+    return name[0] != '/' && name[0] != '.';
+}
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Push the compiled module from one folder: as name.lua or name/init.lua. 1: found, 0: not there. Raises what the compiler says. */
+static int push_from_folder(lua_State *L, struct version *v, const char *folder, const char *name)
+{
+    static const char *const endings[] = {".lua", "/init.lua"};
+    char shown[512], path[PATH_MAX_BYTES];
+
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        snprintf(shown, sizeof(shown), "%s%s", name, endings[i]);
+        for (char *p = shown; *p && p < shown + strlen(name); p++)
+            if (*p == '.')
+                *p = '/';
+        if (snprintf(path, sizeof(path), "%s/%s", folder, shown) >= (int)sizeof(path) || !is_file(path))
+            continue;
+        if (push_chunk(L, v, path, shown) != LUA_OK)
+            lua_error(L);
+        return 1;
+    }
+    return 0;
+}
+
+/* With sandbox.allow=package: a C module on the real package.cpath. Pushes its opener. */
+static int push_c_module(lua_State *L, const char *name)
+{
+    if (!sandbox_allows(script_of(L), "package"))
+        return 0;
+    vm_push_library(L, "package"); /* package */
+    lua_getfield(L, -1, "searchpath");
+    lua_pushstring(L, name);
+    lua_getfield(L, -3, "cpath");
+    lua_call(L, 2, 1); /* package, file */
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 2);
+        return 0;
+    }
+    lua_getfield(L, -2, "loadlib"); /* package, file, loadlib */
+    lua_insert(L, -2);
+    lua_pushliteral(L, "luaopen_");
+    luaL_gsub(L, name, ".", "_");
+    lua_concat(L, 2);
+    lua_call(L, 2, 2); /* package, opener, why */
+    if (!lua_isfunction(L, -2))
+        lua_error(L);
+    lua_pop(L, 1);
+    lua_remove(L, -2);
+    return 1;
+}
+
+/* lua-cjson with settings of its own for this version, native modules of the embedding program. Pushes the module. */
+static int push_native(lua_State *L, const char *name)
+{
+    const struct script_config *c = &script_of(L)->config;
+    bool cjson = strcmp(name, "cjson") == 0 || strcmp(name, "cjson.safe") == 0;
+
+    for (size_t i = 0; !cjson && i < c->module_count; i++)
+        if (strcmp(name, c->modules[i].name) == 0) {
+            vm_push_library(L, name);
+            return 1;
+        }
+    if (!cjson)
+        return 0;
+    vm_push_library(L, name);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return 0;
+    }
+    lua_getfield(L, -1, "new");
+    lua_call(L, 0, 1);
+    lua_remove(L, -2);
+    return 1;
+}
+
+static int raise_not_found(lua_State *L, const char *name)
+{
+    const struct script *s = script_of(L);
+
+    if (s->config.library)
+        return luaL_error(L, "module '%s' not found: no such file beside the script (%s) or in %s", name, s->folder, s->config.library);
+    return luaL_error(L, "module '%s' not found: no such file beside the script (%s)", name, s->folder);
+}
+
+int l_require(lua_State *L)
+{
+    struct script *s = script_of(L);
+    struct version *v = s->version;
+    const char *name = luaL_checkstring(L, 1);
+
+    lua_settop(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, v->loaded_ref); /* name, loaded */
+    if (lua_getfield(L, 2, name) != LUA_TNIL)
+        return 1;
+    lua_pop(L, 1);
+    if (!push_native(L, name)) {
+        if (!is_module_name(name))
+            return luaL_error(L, "require: '%s' is no module name", name);
+        if (!push_from_folder(L, v, s->folder, name) && !(s->config.library && push_from_folder(L, v, s->config.library, name)) &&
+            !push_c_module(L, name))
+            return raise_not_found(L, name);
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 1); /* name, loaded, module */
+    }
+    if (lua_isnil(L, 3) && lua_getfield(L, 2, name) != LUA_TNIL) {
+        lua_replace(L, 3); /* it put itself into package.loaded */
+        return 1;
+    }
+    lua_settop(L, 3);
+    if (lua_isnil(L, 3)) {
+        lua_pushboolean(L, 1);
+        lua_replace(L, 3);
+    }
+    lua_pushvalue(L, 3);
+    lua_setfield(L, 2, name);
+    return 1;
+}

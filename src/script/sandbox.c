@@ -1,0 +1,205 @@
+/* sandbox.c - what a script finds in its globals.
+ *
+ * Every version gets copies of the library tables, so that one version's changes are not seen by the next. Not there, unless
+ * sandbox.allow opens them: io, most of os, debug, C loaders. Never there: precompiled chunks, finalizers, dofile and loadfile.
+ */
+#include "script/sandbox.h"
+
+#include "script/modules.h"
+#include "script/protect.h"
+#include "script/vm.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+bool sandbox_allows(const struct script *s, const char *library)
+{
+    for (const char *const *name = s->config.sandbox_allow; name && *name; name++)
+        if (strcmp(*name, library) == 0)
+            return true;
+    return false;
+}
+
+/* ---- functions of our own in _G ---- */
+
+/* print(...): one info line of the log, values separated by tabs. */
+static int l_print(lua_State *L)
+{
+    struct script_about about;
+    luaL_Buffer b;
+    int n = lua_gettop(L);
+
+    luaL_buffinit(L, &b);
+    for (int i = 1; i <= n; i++) {
+        if (i > 1)
+            luaL_addchar(&b, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&b);
+    }
+    luaL_pushresult(&b);
+    script_fill_about(script_of(L), &about);
+    log_info(script_of(L)->log, &about.about, "%s", lua_tostring(L, -1));
+    return 0;
+}
+
+static int l_collectgarbage(lua_State *L)
+{
+    if (strcmp(luaL_optstring(L, 1, "collect"), "count") != 0)
+        return luaL_error(L, "collectgarbage: scripts may only ask for \"count\"");
+    lua_pushnumber(L, (lua_Number)script_of(L)->heap.used / 1024);
+    return 1;
+}
+
+/* load(chunk, name, mode, env): text only, in the version's own globals. Upvalues: the real load, the environment. */
+static int l_load(lua_State *L)
+{
+    bool has_env = lua_gettop(L) >= 4;
+
+    if (!strchr(luaL_optstring(L, 3, "bt"), 't')) {
+        lua_pushnil(L);
+        lua_pushliteral(L, "load: precompiled chunks are not loaded");
+        return 2;
+    }
+    lua_settop(L, 4);
+    lua_pushliteral(L, "t");
+    lua_replace(L, 3);
+    if (!has_env) {
+        lua_pushvalue(L, lua_upvalueindex(2));
+        lua_replace(L, 4);
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 4, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* __newindex of _G. */
+static int l_undeclared(lua_State *L)
+{
+    const char *name = luaL_tolstring(L, 2, NULL);
+
+    return luaL_error(L, "undeclared global '%s': write `local %s`, or keep it in a table (tide.state lives on over reloads)", name, name);
+}
+
+static const luaL_Reg own_functions[] = {{"print", l_print}, {"collectgarbage", l_collectgarbage}, {"require", l_require}, {NULL, NULL}};
+
+/* ---- copies of libraries ---- */
+
+/* Push a copy of a library with the named fields only; names NULL: all of it. */
+static void push_copy(lua_State *L, const char *library, const char *const *names)
+{
+    int from = lua_gettop(L) + 2;
+
+    lua_newtable(L);
+    vm_push_library(L, library); /* copy, library */
+    if (names) {
+        for (; *names; names++) {
+            lua_getfield(L, from, *names);
+            lua_setfield(L, from - 1, *names);
+        }
+    } else {
+        for (lua_pushnil(L); lua_next(L, from);) {
+            lua_pushvalue(L, -2);
+            lua_insert(L, -2); /* copy, library, key, key, value */
+            lua_settable(L, from - 1);
+        }
+    }
+    lua_pop(L, 1);
+}
+
+struct library {
+    const char *name;
+    const char *const *fields;   /* what is copied; NULL: all */
+    void (*finish)(lua_State *L); /* replaces functions in the copy on top of the stack */
+    bool opened;                 /* all of it is there when sandbox.allow names it */
+    bool hidden;                 /* without that, nothing of it is there */
+};
+
+static const char *const base_fields[] = {"assert", "error",  "getmetatable", "ipairs",   "next",     "pairs",    "rawequal", "rawget",
+                                          "rawlen", "rawset", "select",       "tonumber", "tostring", "type",     "_VERSION", NULL};
+static const char *const os_fields[] = {"clock", "date", "difftime", "time", NULL};
+static const char *const debug_fields[] = {"traceback", NULL};
+static const char *const string_fields[] = {"byte", "char", "find",   "format",   "gmatch",  "gsub", "len",    "lower", "match",
+                                            "pack", "packsize", "rep", "reverse", "sub",     "unpack", "upper", NULL};
+
+static const struct library libraries[] = {
+    {"string", string_fields, NULL, false, false},
+    {"table", NULL, NULL, false, false},
+    {"math", NULL, NULL, false, false},
+    {"utf8", NULL, NULL, false, false},
+    {"coroutine", NULL, protect_fill_coroutine, false, false},
+    {"os", os_fields, NULL, true, false},
+    {"debug", debug_fields, NULL, true, false},
+    {"io", NULL, NULL, true, true},
+};
+
+static void push_library(lua_State *L, const struct library *l)
+{
+    bool all = l->opened && sandbox_allows(script_of(L), l->name);
+
+    push_copy(L, l->name, all ? NULL : l->fields);
+    if (l->finish)
+        l->finish(L);
+}
+
+/* package of the version: its loaded table; with sandbox.allow also the loaders. */
+static void push_package(lua_State *L, int loaded)
+{
+    if (sandbox_allows(script_of(L), "package"))
+        push_copy(L, "package", NULL);
+    else
+        lua_createtable(L, 0, 1);
+    lua_pushvalue(L, loaded);
+    lua_setfield(L, -2, "loaded");
+}
+
+static void guard_globals(lua_State *L, int env)
+{
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, l_undeclared);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, env);
+}
+
+static void put_load(lua_State *L, int env)
+{
+    vm_push_library(L, LUA_GNAME);
+    lua_getfield(L, -1, "load");
+    lua_remove(L, -2);
+    lua_pushvalue(L, env);
+    lua_pushcclosure(L, l_load, 2);
+    lua_setfield(L, env, "load");
+}
+
+void sandbox_push_env(lua_State *L)
+{
+    int loaded = lua_gettop(L) + 1, env = loaded + 1;
+
+    luaL_checkstack(L, 16, "environment");
+    lua_newtable(L);
+    push_copy(L, LUA_GNAME, base_fields); /* loaded, env */
+    protect_fill_base(L);
+    luaL_setfuncs(L, own_functions, 0);
+    put_load(L, env);
+    for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++) {
+        const struct library *l = &libraries[i];
+
+        if (l->hidden && !sandbox_allows(script_of(L), l->name))
+            continue;
+        push_library(L, l);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, loaded, l->name);
+        lua_setfield(L, env, l->name);
+    }
+    push_package(L, loaded);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, loaded, "package");
+    lua_setfield(L, env, "package");
+    lua_pushvalue(L, env);
+    lua_setfield(L, env, "_G");
+    lua_pushvalue(L, env);
+    lua_setfield(L, loaded, "_G");
+    guard_globals(L, env);
+}
