@@ -3,6 +3,7 @@
 #define MT_SCRIPT_DISPATCH_H
 #include "script/peer.h"
 #include "script/req.h"
+#include "script/task.h"
 
 /* An event of a connection: its handler runs now when it may, else the event waits behind those before it. */
 void dispatch_event(struct peer *p, const struct peer_event *e);

@@ -1,5 +1,4 @@
 /* gate.c - the way into Lua and out of it: entries, protected calls, errors as text, references. */
-#include "base/err.h"
 #include "script/peer.h"
 #include "script/state.h"
 #include "script/task.h"

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 
+#include <stdint.h>
 #include <string.h>
 
 enum part_kind { PART_LITERAL, PART_PARAM, PART_STAR, PART_END };

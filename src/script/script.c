@@ -1,7 +1,6 @@
 /* script.c - the public face of the layer: create, start, reload, stop, destroy. */
 #include "script/script.h"
 
-#include "base/err.h"
 #include "script/api_timer.h"
 #include "script/dispatch.h"
 #include "script/handlers.h"

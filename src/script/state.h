@@ -13,6 +13,7 @@
  */
 #ifndef MT_SCRIPT_STATE_H
 #define MT_SCRIPT_STATE_H
+#include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "script/script.h"
