@@ -1,12 +1,17 @@
 /* api_all.c - every API table and object, in the order in which they are opened. */
+#include "script/api_check.h"
 #include "script/api_conn.h"
+#include "script/api_crypto.h"
+#include "script/api_env.h"
 #include "script/api_json.h"
+#include "script/api_log.h"
 #include "script/api_room.h"
+#include "script/api_store.h"
 #include "script/api_task.h"
 #include "script/api_timer.h"
+#include "script/api_user.h"
 #include "script/reject.h"
 #include "script/req.h"
-#include "script/shape.h"
 #include "script/state.h"
 
 struct api {
@@ -15,13 +20,10 @@ struct api {
 };
 
 static const struct api apis[] = {
-    {NULL, api_json_fill},
-    {shape_open, NULL},
-    {api_task_open, api_task_fill},
-    {api_timer_open, api_timer_fill},
-    {NULL, api_reject_fill},
-    {api_req_open, NULL},
-    {api_conn_open, NULL},
+    {NULL, api_json_fill},          {api_check_open, api_check_fill}, {NULL, api_log_fill},
+    {NULL, api_env_fill},           {api_crypto_open, api_crypto_fill}, {api_store_open, api_store_fill},
+    {api_task_open, api_task_fill}, {api_timer_open, api_timer_fill}, {NULL, api_reject_fill},
+    {api_req_open, NULL},           {api_conn_open, api_conn_fill},   {api_user_open, api_user_fill},
     {api_room_open, api_room_fill},
 };
 
