@@ -28,6 +28,9 @@ usage: ./dev check [names]      all of them when none is named
 TEXT
 }
 
+# Optimised, with symbols, and unlike CMake's own RelWithDebInfo with assertions.
+options_checked=(-DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_C_FLAGS_RELWITHDEBINFO=-O2 -g")
+
 # build_and_test NAME [cmake options] -- [ctest options]
 build_and_test() {
     local folder=build-$1 options=()
@@ -50,12 +53,12 @@ check_clang() {
 
 check_asan() {
     ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-        build_and_test asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOONTIDE_SANITIZE=address,undefined
+        build_and_test asan "${options_checked[@]}" -DMOONTIDE_SANITIZE=address,undefined
 }
 
 check_tsan() {
     TSAN_OPTIONS=halt_on_error=1 \
-        build_and_test tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOONTIDE_SANITIZE=thread -- -R '^unit\.'
+        build_and_test tsan "${options_checked[@]}" -DMOONTIDE_SANITIZE=thread -- -R '^unit\.'
 }
 
 check_gc() {
@@ -64,7 +67,7 @@ check_gc() {
         return
     }
     stress_build || return 1
-    LD_LIBRARY_PATH=$stress_folder build_and_test gc -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    LD_LIBRARY_PATH=$stress_folder build_and_test gc "${options_checked[@]}"
 }
 
 check_slow() {
@@ -89,7 +92,7 @@ check_valgrind() {
 # The corpus in the tree is only read; what a run finds lands in the build folder first.
 check_fuzz() {
     local program name failed=0 found=0
-    configure build-fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOONTIDE_TESTS=ON -DMOONTIDE_FUZZ=ON &&
+    configure build-fuzz -DCMAKE_C_COMPILER=clang "${options_checked[@]}" -DMOONTIDE_TESTS=ON -DMOONTIDE_FUZZ=ON &&
         compile build-fuzz fuzzers || return 1
     while IFS= read -r program; do
         name=$(basename "$program")

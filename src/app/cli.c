@@ -81,7 +81,7 @@ static int take_value(struct args *a, struct slice flag, const char *inlined, co
 static int take_valued_flag(struct cli *c, struct args *a, struct slice flag, const char *inlined, char **error)
 {
     const struct config_key *key = flag_key(flag);
-    const char *value;
+    const char *value = NULL;
     bool is_set = slice_is(flag, SLICE("--set")), is_config = slice_is(flag, SLICE("--config"));
     if (!key && !is_set && !is_config)
         return fail_flag(flag, error);
