@@ -254,22 +254,14 @@ static int admit(struct outbox *o, size_t len, uint64_t tag, size_t limit, const
 }
 
 /* Drop volatile frames, the oldest first, until `excess` bytes are gone; admit() saw that they are there. `spared` is the entry
- * about to be replaced. */
+ * about to be replaced: should that be by a volatile frame, first_volatile goes back to it. */
 static void drop_volatile(struct outbox *o, struct outbox_pool *p, size_t excess, const struct outbox_entry *spared)
 {
-    uint32_t position = o->first_volatile, first_left = position;
-    bool spared_seen = false;
-
-    for (; excess; position++) {
-        assert(in_queue(o, position));
-        struct outbox_entry *e = outbox_at(o, position);
-        if (!(e->tag & ENTRY_VOLATILE) || e == spared) {
-            if (e == spared && !spared_seen) {
-                spared_seen = true;
-                first_left = position;
-            }
+    for (; excess; o->first_volatile++) {
+        assert(in_queue(o, o->first_volatile));
+        struct outbox_entry *e = outbox_at(o, o->first_volatile);
+        if (!(e->tag & ENTRY_VOLATILE) || e == spared)
             continue;
-        }
         size_t len = e->frame->len;
         pool_release(p, e);
         *e = (struct outbox_entry){NULL, 0};
@@ -278,7 +270,6 @@ static void drop_volatile(struct outbox *o, struct outbox_pool *p, size_t excess
         o->dropped++;
         excess = excess > len ? excess - len : 0;
     }
-    o->first_volatile = spared_seen ? first_left : position;
     outbox_trim(o);
 }
 

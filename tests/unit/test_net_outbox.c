@@ -1,7 +1,7 @@
 /* test_net_outbox.c - the queue of a connection: order, limits, replacing, dropping, merging, and what memory it takes. */
 #include "base/err.h"
 #include "base/mem.h"
-#include "net/outbox.h"
+#include "net/outbox_pool.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -204,6 +204,10 @@ static void chunks_are_not_wasted_on_slow_readers(void **state)
         assert_int_equal(outbox_push(&w->o, w->pool, shared, LIMIT, NULL), 0);
     }
     assert_int_equal(w->o.count, 200);
+    int chunks = 0;
+    for (uint32_t i = 0; i < 200; i++)
+        chunks += (outbox_at(&w->o, i)->tag & ENTRY_CHUNK) != 0;
+    assert_in_range(chunks, 1, 4);
     memset(large, 'L', sizeof(large));
     for (int i = 0; i < 60; i++)
         assert_int_equal(outbox_push_copy(&w->o, w->pool, NULL, 0, large, sizeof(large), LIMIT, NULL), 0);
@@ -230,6 +234,26 @@ static void large_frames_are_pieces_of_a_writev(void **state)
     assert_memory_equal(w->sink.data, "before it L", 11);
     assert_memory_equal(w->sink.data + 100009, "L behind it", 11);
     blob_unref(large);
+}
+
+/* Also where it is shared: copying it would cost more than a piece does. */
+static void large_frames_are_not_merged_for_a_group(void **state)
+{
+    struct world *w = *state;
+    struct outbox readers[2] = {0};
+    struct blob *large = blob_create(20000), *small = blob_text("small");
+    memset(large->data, 'L', large->len);
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(outbox_push(&readers[r], w->pool, large, LIMIT, NULL), 0);
+        assert_int_equal(outbox_push(&readers[r], w->pool, small, LIMIT, NULL), 0);
+    }
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(outbox_flush(&readers[r], w->pool, sink_write, &w->sink), 1);
+        assert_int_equal(w->sink.pieces, 2);
+        assert_ptr_equal(w->sink.first, large->data);
+    }
+    blob_unref(large);
+    blob_unref(small);
 }
 
 static void more_pieces_than_one_call_takes(void **state)
@@ -341,6 +365,37 @@ static void many_keys_are_found(void **state)
     assert_memory_equal(w->sink.data + 1000 * 7, "2:1001 3:1002 ", 14);
     assert_memory_equal(w->sink.data + KEYS * 7, "3:0001 3:0002 ", 14);
     assert_null(w->o.index);
+}
+
+static int push_numbered(struct world *w, uint64_t key, int round)
+{
+    struct outbox_opts k = keyed(key);
+    char text[16];
+    snprintf(text, sizeof(text), "%d:%03u ", round, (unsigned)key);
+    return push(w, text, &k);
+}
+
+/* The ring grows, and with it go the positions that the index knows. */
+static void keys_are_found_after_the_ring_has_grown(void **state)
+{
+    struct world *w = *state;
+    for (uint64_t key = 1; key <= 40; key++)
+        assert_int_equal(push_numbered(w, key, 0), 0);
+    assert_int_equal(push_numbered(w, 40, 1), 0);
+    assert_non_null(w->o.index);
+    w->sink.budget = 20 * 6;
+    assert_int_equal(flush(w), 0);
+    for (int i = 0; i < 60; i++)
+        assert_int_equal(push(w, "plain ", NULL), 0);
+    assert_int_equal(w->o.count, 80);
+    for (uint64_t key = 21; key <= 40; key++)
+        assert_int_equal(push_numbered(w, key, 2), 0);
+    assert_int_equal(w->o.count, 80);
+    w->sink.budget = ALL;
+    assert_int_equal(flush(w), 1);
+    assert_int_equal(w->sink.len, 100 * 6);
+    assert_memory_equal(w->sink.data + 20 * 6, "2:021 2:022 ", 12);
+    assert_memory_equal(w->sink.data + 39 * 6, "2:040 plain ", 12);
 }
 
 /* ---- limits ---- */
@@ -459,6 +514,7 @@ static void dropping_the_unsent_keeps_the_stream_in_order(void **state)
     assert_int_equal(flush(w), 0);
     assert_int_equal(outbox_drop_unsent(&w->o, w->pool), 5); /* the chunk that has begun to leave stays, a pong is no message */
     assert_int_equal(w->o.bytes, 7);
+    assert_int_equal(w->o.droppable, 0);
     push(w, "!", &CONTROL);
     w->sink.budget = ALL;
     assert_int_equal(flush(w), 1);
@@ -770,13 +826,13 @@ static ssize_t model_write(void *arg, const struct iovec *iov, int n)
 static struct model_frame random_frame(uint32_t seed)
 {
     struct model_frame f = {.seed = seed};
-    uint32_t kind = random_below(20);
-    f.len = kind == 0 ? 1 + random_below(20000) : 1 + random_below(kind < 6 ? 600 : 40);
+    uint32_t kind = random_below(30);
+    f.len = kind == 0 ? 1 + random_below(20000) : 1 + random_below(kind < 3 ? 600 : 40);
     f.control = random_below(12) == 0;
     if (f.control && f.len > 125)
         f.len = 125;
     if (!f.control) {
-        f.key = random_below(3) ? 0 : 1 + random_below(200);
+        f.key = random_below(3) ? 0 : 1 + random_below(random_below(2) ? 400 : 20);
         f.is_volatile = random_below(4) == 0;
     }
     return f;
@@ -897,12 +953,14 @@ int main(void)
         TEST(keyed_and_volatile_copies_have_entries_of_their_own),
         TEST(chunks_are_not_wasted_on_slow_readers),
         TEST(large_frames_are_pieces_of_a_writev),
+        TEST(large_frames_are_not_merged_for_a_group),
         TEST(more_pieces_than_one_call_takes),
         TEST(partial_writes_go_on_where_they_stopped),
         TEST(a_dead_writer_ends_the_flush),
         TEST(key_replaces_in_place),
         TEST(half_sent_frame_is_not_replaced),
         TEST(many_keys_are_found),
+        TEST(keys_are_found_after_the_ring_has_grown),
         TEST(the_limit_counts_queued_bytes),
         TEST(a_frame_over_the_whole_limit_overflows),
         TEST(control_frames_do_not_count),
