@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 /* What the server does with what it hears. */
-enum mode { MODE_ECHO, MODE_FLOOD, MODE_CLOSE, MODE_LATER, MODE_STREAM };
+enum mode { MODE_ECHO, MODE_FLOOD, MODE_CLOSE, MODE_LATER, MODE_STREAM, MODE_FAN };
 
 struct server {
     struct loop *loop;
@@ -25,6 +25,8 @@ struct server {
     struct net *net;
     struct loop_wake *stop;
     struct session *later; /* MODE_LATER: answered when the next connection comes */
+    struct session *fan[8]; /* MODE_FAN: every message goes to all of these; NULL where one has closed */
+    size_t fan_count;
     enum mode mode;
     pthread_t thread;
     int port;
@@ -57,6 +59,8 @@ static void on_request(void *arg, struct session *s, const struct session_reques
     }
     struct session_accept a = {0};
     session_accept(s, &a);
+    if (sv->mode == MODE_FAN)
+        sv->fan[sv->fan_count++] = s;
     if (sv->later) {
         session_accept(sv->later, &a);
         sv->later = NULL;
@@ -77,6 +81,10 @@ static void on_message(void *arg, struct session *s, enum frame_op op, const cha
         int rc = 0;
         for (int i = 0; i < 4000 && !rc; i++)
             rc = session_send(s, FRAME_BINARY, block, sizeof block, NULL);
+    } else if (sv->mode == MODE_FAN) {
+        struct packet *p = packet_create(op, data, len);
+        session_send_many(sv->fan, sv->fan_count, p, NULL);
+        packet_unref(p);
     } else {
         session_send(s, op, data, len, NULL);
     }
@@ -88,6 +96,9 @@ static void on_closed(void *arg, struct session *s, unsigned code, struct slice 
 {
     struct server *sv = arg;
 
+    for (size_t i = 0; i < sv->fan_count; i++)
+        if (sv->fan[i] == s)
+            sv->fan[i] = NULL;
     sv->closed_code = (int)code;
     sv->closed++;
 }
@@ -327,6 +338,72 @@ static void test_never_reader_ends_with_1013(void **state)
     server_stop(sv);
 }
 
+static const char deflate_handshake[] = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                        "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+                                        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/* One message to many: in order, each in the form that was negotiated, and without those who are gone. */
+static void test_send_many(void **state)
+{
+    struct server *sv = server_start(MODE_FAN);
+    int fds[4];
+    char head[1024];
+    static char text[2000];
+    unsigned char start[2];
+
+    for (int i = 0; i < 3; i++)
+        fds[i] = upgrade(sv);
+    fds[3] = dial(sv);
+    put(fds[3], deflate_handshake, sizeof deflate_handshake - 1);
+    read_head(fds[3], head, sizeof head);
+    assert_non_null(strstr(head, "permessage-deflate"));
+    memset(text, 'a', sizeof text);
+    put_frame(fds[0], 0x81, "one", 3);
+    put_frame(fds[0], 0x82, "two", 3);
+    put_frame(fds[0], 0x81, text, sizeof text);
+    for (int i = 0; i < 4; i++) {
+        expect(fds[i], "\x81\x03one\x82\x03two", 10);
+        assert_int_equal(recv(fds[i], start, 2, MSG_WAITALL), 2);
+        assert_int_equal(start[0], i == 3 ? 0xc1 : 0x81);
+        assert_int_equal(start[1] < 126, i == 3);
+        if (i < 3) {
+            expect(fds[i], "\x07\xd0", 2);
+            expect(fds[i], text, sizeof text);
+        }
+    }
+    close(fds[1]);
+    while (atomic_load(&sv->gone) == 0)
+        usleep(1000);
+    put_frame(fds[0], 0x81, "three", 5);
+    expect(fds[0], "\x81\x05three", 7);
+    expect(fds[2], "\x81\x05three", 7);
+    for (int i = 0; i < 4; i++)
+        if (i != 1)
+            close(fds[i]);
+    server_stop(sv);
+}
+
+/* Who does not read is closed with 1013; the others go on and get everything. */
+static void test_send_many_with_one_that_never_reads(void **state)
+{
+    struct server *sv = server_start(MODE_FAN);
+    int stuck = upgrade(sv), fd = upgrade(sv);
+    static char text[32768];
+
+    memset(text, 'b', sizeof text);
+    for (int i = 0; i < 4000 && atomic_load(&sv->closed) == 0; i++) {
+        put_frame(fd, 0x81, text, sizeof text);
+        expect(fd, "\x81\x7e\x80\x00", 4);
+        expect(fd, text, sizeof text);
+    }
+    assert_int_equal(sv->closed_code, 1013);
+    put_frame(fd, 0x81, "on", 2);
+    expect(fd, "\x81\x02on", 4);
+    close(stuck);
+    close(fd);
+    server_stop(sv);
+}
+
 static void test_abnormal_end_is_1006_and_gone(void **state)
 {
     struct server *sv = server_start(MODE_ECHO);
@@ -467,6 +544,8 @@ int main(void)
         cmocka_unit_test(test_protocol_error_gets_its_code),
         cmocka_unit_test(test_message_limit),
         cmocka_unit_test(test_never_reader_ends_with_1013),
+        cmocka_unit_test(test_send_many),
+        cmocka_unit_test(test_send_many_with_one_that_never_reads),
         cmocka_unit_test(test_abnormal_end_is_1006_and_gone),
         cmocka_unit_test(test_handshake_may_wait),
         cmocka_unit_test(test_early_bytes_are_refused),
