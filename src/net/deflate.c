@@ -199,6 +199,17 @@ static int unpack_some(z_stream *z, const unsigned char *data, size_t len, struc
     return got;
 }
 
+/* The bytes that every sender cuts off. They belong to an empty block: where they bring out anything, or end inside a block, the
+ * message was cut somewhere else. */
+static int unpack_tail(z_stream *z, struct buf *out)
+{
+    int got = unpack_some(z, tail, TAIL_SIZE, out, out->len);
+
+    if (got == MT_ETOO_LARGE || (got == 0 && !(z->data_type & BLOCK_BOUNDARY)))
+        return MT_EMALFORMED;
+    return got;
+}
+
 int deflate_unpack(struct deflate *d, const void *data, size_t len, size_t limit, struct buf *out)
 {
     z_stream *z = fresh_unpack(d);
@@ -208,11 +219,8 @@ int deflate_unpack(struct deflate *d, const void *data, size_t len, size_t limit
     if (!z || buf_reserve(out, len < limit / RATIO_GUESS ? len * RATIO_GUESS : limit) != 0)
         return MT_ENOMEM;
     int got = unpack_some(z, data, len, out, end);
-    if (got == 0 && len > 0) {
-        got = unpack_some(z, tail, TAIL_SIZE, out, end);
-        if (got == 0 && !(z->data_type & BLOCK_BOUNDARY))
-            got = MT_EMALFORMED; /* cut in the middle of a block */
-    }
+    if (got == 0 && len > 0)
+        got = unpack_tail(z, out);
     if (got >= 0)
         return 0;
     out->len = start;

@@ -255,6 +255,21 @@ static void test_broken_data(void **state)
     buf_fini(&out);
 }
 
+/* A stored block that was cut so that the four bytes of the tail are just what it lacks: they are not the client's bytes,
+ * whatever the limit. */
+static void test_cut_where_the_tail_fits(void **state)
+{
+    for (size_t limit = 5; limit < 20; limit++) {
+        struct buf out = {0};
+        int got = unpack(BYTES("\x00\x0b\x00\xf4\xff"
+                               "Helere\x00"),
+                         limit, &out);
+        assert_int_equal(got, limit < 7 ? MT_ETOO_LARGE : MT_EMALFORMED);
+        assert_int_equal(out.len, 0);
+        buf_fini(&out);
+    }
+}
+
 /* Every allocation failed once, on both ways: an error, nothing added, and it works afterwards. */
 static void test_without_memory(void **state)
 {
@@ -301,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_limits_are_exact),
         cmocka_unit_test(test_bomb),
         cmocka_unit_test(test_broken_data),
+        cmocka_unit_test(test_cut_where_the_tail_fits),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_destroy_nothing),
     };
