@@ -858,6 +858,8 @@ static void test_bad_dates(void **state)
         "Sun, -6 Nov 1994 08:49:37 GMT",
         "Sun, 06 Nov 1994 +8:49:37 GMT",
         "Sun, 32 Jan 1994 08:49:37 GMT",
+        "Sun, 06 Xyz 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-9x 08:49:37 GMT",
     };
 
     for (size_t i = 0; i < COUNT(bad); i++)
