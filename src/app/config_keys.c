@@ -9,7 +9,8 @@ static const char *const libraries[] = {"io", "os", "debug", "package", NULL};
 enum { KILO = 1024, MEGA = 1024 * 1024 };
 #define GIGA 1073741824.0
 
-/* clang-format off: one key after the other, laid out for reading */
+/* One key after the other, laid out for reading: */
+/* clang-format off */
 const struct config_key config_keys[CONFIG_COUNT] = {
     [CONFIG_LISTEN] = {.name = "listen",
         .type = CONFIG_LIST, .initial = "localhost:8765", .flag = "--listen",

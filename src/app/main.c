@@ -1,0 +1,106 @@
+/* main.c - the program: reads the command line, makes the server, and turns every outcome into a message and an exit code. */
+#include "app/cli.h"
+#include "app/server.h"
+#include "app/signals.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+    EXIT_FINE = 0,
+    EXIT_START = 1,  /* cannot start */
+    EXIT_USAGE = 2,  /* wrong flags or settings */
+    MANY_LEFT = 1000 /* open sockets at the end; closing them one by one would take longer than shutdown.timeout */
+};
+
+extern char **environ;
+
+/* Prints and frees `error`; what `rc` says where there is none. Returns `code`. */
+static int leave(int code, int rc, char *error)
+{
+    fprintf(stderr, "moontide: %s\n", error ? error : err_text(rc));
+    mem_free(error);
+    return code;
+}
+
+static int print_help(const struct cli *cli)
+{
+    struct buf text = {0};
+    char *error = NULL;
+    int rc = cli_print_help(cli->topic, cli->markdown, &text, &error);
+    if (rc == 0)
+        fwrite(text.data, 1, text.len, stdout);
+    buf_fini(&text);
+    return rc ? leave(EXIT_USAGE, rc, error) : EXIT_FINE;
+}
+
+static void print_ready(const struct server *server)
+{
+    fputs("moontide: ready", stdout);
+    for (size_t i = 0; server_address(server, i); i++)
+        printf(" %s", server_address(server, i));
+    putchar('\n');
+    fflush(stdout);
+}
+
+static int serve(struct server *server)
+{
+    char *error = NULL;
+    int rc = server_listen(server, &error);
+    struct signals *signals = rc == 0 ? signals_open(server) : NULL;
+    if (!signals)
+        return leave(EXIT_START, rc ? rc : MT_ENOMEM, error);
+    print_ready(server);
+    size_t left = server_run(server);
+    signals_close(signals);
+    if (left > MANY_LEFT)
+        _exit(EXIT_FINE);
+    return EXIT_FINE;
+}
+
+static void warn_of_few_files(const struct config *config)
+{
+    size_t wanted = config_number(config, CONFIG_LIMITS_CONNECTIONS), fit = signals_prepare_process(wanted);
+    if (fit < wanted && config_source(config, CONFIG_LIMITS_CONNECTIONS) != CONFIG_DEFAULT)
+        fprintf(stderr, "moontide: limits.connections is %zu, but the system allows open files for %zu (see ulimit -Hn)\n",
+                wanted, fit);
+}
+
+static int run(const struct cli *cli)
+{
+    const struct server_options options = {.script = cli->script};
+    struct config *config = NULL;
+    struct server *server = NULL;
+    char *error = NULL;
+    int code = EXIT_FINE, rc = cli_configure(cli, environ, &config, &error);
+    if (rc)
+        return leave(EXIT_USAGE, rc, error);
+    warn_of_few_files(config);
+    rc = server_create(config, &options, &server, &error);
+    if (rc)
+        return leave(EXIT_START, rc, error);
+    if (cli->command == CLI_CHECK)
+        fprintf(stderr, "moontide: %s is fine, version %s\n", cli->script, server_version(server));
+    else
+        code = serve(server);
+    server_destroy(server);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli;
+    char *error = NULL;
+    int code = EXIT_FINE, rc = cli_parse(argc, argv, &cli, &error);
+    if (rc)
+        code = leave(EXIT_USAGE, rc, error);
+    else if (cli.command == CLI_HELP)
+        code = print_help(&cli);
+    else if (cli.command == CLI_VERSION)
+        puts("moontide " MT_VERSION);
+    else
+        code = run(&cli);
+    cli_fini(&cli);
+    return code;
+}

@@ -1,0 +1,160 @@
+/* worker.c - puts the layers together for one thread, in the order in which they need each other. */
+#include "app/worker.h"
+
+#include "app/drain.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+struct worker {
+    const struct worker_config *config; /* borrowed from the server */
+    struct loop *loop;
+    struct script *script;
+    struct net *net; /* lives between script and loop: its sessions call the script until the end */
+    struct drain drain;
+    bool draining;
+};
+
+static void read_limits(const struct config *c, struct net_options *o)
+{
+    net_defaults(o);
+    o->message_limit = config_number(c, CONFIG_LIMITS_MESSAGE);
+    o->outbox_limit = config_number(c, CONFIG_LIMITS_OUTBOX);
+    o->body_limit = config_number(c, CONFIG_LIMITS_BODY);
+    o->deflate_threshold = config_number(c, CONFIG_DEFLATE_THRESHOLD);
+    o->connections = config_number(c, CONFIG_LIMITS_CONNECTIONS);
+    o->handshake_timeout = config_ms(c, CONFIG_HANDSHAKE_TIMEOUT);
+    o->idle_timeout = config_ms(c, CONFIG_IDLE_TIMEOUT);
+    o->close_timeout = config_ms(c, CONFIG_CLOSE_TIMEOUT);
+    o->ping_interval = config_ms(c, CONFIG_PING_INTERVAL);
+    o->ping_timeout = config_ms(c, CONFIG_PING_TIMEOUT);
+}
+
+static int create_script(struct worker *w, char **error)
+{
+    const struct worker_config *wc = w->config;
+    const struct config *c = wc->config;
+    struct script_config sc;
+    script_defaults(&sc);
+    sc.loop = w->loop;
+    sc.log = wc->log;
+    sc.watchdog = wc->watchdog;
+    sc.path = wc->script;
+    sc.library = wc->library;
+    sc.worker = wc->number;
+    sc.time_budget = config_seconds(c, CONFIG_SCRIPT_TIME);
+    sc.load_budget = config_seconds(c, CONFIG_RELOAD_TIMEOUT);
+    sc.memory_limit = config_number(c, CONFIG_SCRIPT_MEMORY);
+    sc.close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;
+    sc.sandbox_allow = config_list(c, CONFIG_SANDBOX_ALLOW);
+    sc.modules = wc->modules;
+    sc.module_count = wc->module_count;
+    return script_create(&sc, &w->script, error);
+}
+
+static int create_net(struct worker *w, char **error)
+{
+    const struct worker_config *wc = w->config;
+    struct net_config nc = {
+        .loop = w->loop,
+        .log = wc->log,
+        .events = script_events(),
+        .events_arg = w->script,
+        .files = wc->files,
+        .tls = wc->tls,
+        .tls_count = wc->tls_count,
+    };
+    read_limits(wc->config, &nc.options);
+    return net_create(&nc, &w->net, error);
+}
+
+int worker_create(const struct worker_config *c, struct worker **out, char **error)
+{
+    struct worker *w = mem_zalloc(1, sizeof(*w));
+    if (!w)
+        return MT_ENOMEM;
+    w->config = c;
+    w->loop = loop_create();
+    int rc = w->loop ? 0 : MT_ENOMEM;
+    if (rc == 0)
+        rc = create_script(w, error);
+    if (rc == 0)
+        rc = create_net(w, error);
+    if (rc) {
+        worker_destroy(w);
+        return rc;
+    }
+    drain_init(&w->drain, w->loop, w->net, w->script);
+    *out = w;
+    return 0;
+}
+
+void worker_destroy(struct worker *w)
+{
+    if (!w)
+        return;
+    if (w->net) {
+        drain_fini(&w->drain);
+        net_destroy(w->net);
+    }
+    if (w->script)
+        script_destroy(w->script);
+    if (w->loop)
+        loop_destroy(w->loop);
+    mem_free(w);
+}
+
+int worker_listen(struct worker *w, char **error)
+{
+    const struct config *c = w->config->config;
+    int rc = 0;
+    for (const char *const *item = config_list(c, CONFIG_LISTEN); rc == 0 && *item; item++) {
+        struct slice address;
+        config_split_address(*item, &address);
+        rc = net_listen(w->net, address, config_wants_tls(c, *item), error);
+    }
+    return rc;
+}
+
+void worker_run(struct worker *w)
+{
+    script_start(w->script);
+    loop_run(w->loop);
+}
+
+static void on_drained(void *arg)
+{
+    struct worker *w = arg;
+    loop_stop(w->loop);
+}
+
+void worker_drain(struct worker *w, uint64_t timeout_ms)
+{
+    if (w->draining)
+        return;
+    w->draining = true;
+    drain_start(&w->drain, timeout_ms, on_drained, w);
+}
+
+void worker_set_limits(struct worker *w, const struct config *config)
+{
+    struct net_options o;
+    read_limits(config, &o);
+    /* the tables of libwebsockets have the size of the start, so this one stays */
+    o.connections = config_number(w->config->config, CONFIG_LIMITS_CONNECTIONS);
+    net_set_options(w->net, &o);
+}
+
+struct loop *worker_loop(const struct worker *w)
+{
+    return w->loop;
+}
+
+struct net *worker_net(const struct worker *w)
+{
+    return w->net;
+}
+
+struct script *worker_script(const struct worker *w)
+{
+    return w->script;
+}
