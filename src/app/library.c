@@ -39,7 +39,7 @@ char *library_find(void)
 {
     char beside[PATH_MAX];
     beside_program(beside, sizeof(beside));
-    const char *const places[] = {beside, MT_LIBRARY_INSTALLED, MT_LIBRARY_SOURCE};
+    const char *const places[] = {beside, MT_LIBRARY_SOURCE, MT_LIBRARY_INSTALLED};
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
         if (is_folder(places[i]))
             return mem_strdup(places[i], strlen(places[i]));
