@@ -1,0 +1,10 @@
+# Fails unless COMMAND prints exactly what FILE holds. After a change on purpose: COMMAND > FILE.
+execute_process(COMMAND ${COMMAND} OUTPUT_VARIABLE printed RESULT_VARIABLE code)
+if(NOT code EQUAL 0)
+  message(FATAL_ERROR "${COMMAND} ended with ${code}")
+endif()
+file(READ ${FILE} kept)
+if(NOT printed STREQUAL kept)
+  list(JOIN COMMAND " " line)
+  message(FATAL_ERROR "${FILE} is not what the program prints. Write it again: ${line} > ${FILE}")
+endif()
