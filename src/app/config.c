@@ -174,6 +174,11 @@ enum config_source config_source(const struct config *c, enum config_id id)
     return c->values[id].source;
 }
 
+const char *config_path(const struct config *c)
+{
+    return c->path;
+}
+
 bool config_equal(const struct config *a, const struct config *b, enum config_id id)
 {
     return config_value_equal(&a->values[id], &b->values[id]);

@@ -82,6 +82,8 @@ int config_read_env(struct config *c, char *const *environment, char **error);
 /* Read a moontide.conf.lua; its path is kept for config_reload. 0, MT_EINVALID, MT_ENOT_FOUND (unknown key), MT_ESCRIPT,
  * MT_ENOMEM. */
 int config_read_file(struct config *c, const char *path, char **error);
+/* The file that was read; NULL when none was. */
+const char *config_path(const struct config *c);
 /* The same settings with the file read again; flags and environment stay. Equal copies when there is no file. */
 int config_reload(const struct config *old, struct config **out, char **error);
 /* What one key alone cannot tell: TLS pairs and addresses that fit together. 0 or MT_EINVALID. Call it after all sources. */

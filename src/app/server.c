@@ -47,11 +47,12 @@ static struct log_about about_script(const struct server *s)
     return (struct log_about){.version = slice_of(server_version(s))};
 }
 
-/* Puts "KEY = \"VALUE\": " before what an error code says. */
-static int fail_setting(enum config_id id, const char *value, int rc, char **error)
+/* A sentence for a folder that a setting names. */
+static int fail_folder(enum config_id id, const char *value, int rc, char **error)
 {
     struct buf text = {0};
-    if (buf_addf(&text, "%s = \"%s\": %s", config_keys[id].name, value, err_text(rc)) == 0)
+    if (buf_addf(&text, "%s = \"%s\": %s", config_keys[id].name, value, rc == MT_ENOT_FOUND ? "no such folder" : err_text(rc)) ==
+        0)
         *error = mem_strdup((char *)text.data, text.len);
     buf_fini(&text);
     return rc;
@@ -70,12 +71,12 @@ static int open_folders(struct server *s, char **error)
 {
     const char *library = config_text(s->config, CONFIG_LIBRARY), *folder = config_text(s->config, CONFIG_STATIC);
     if (library && access(library, R_OK | X_OK) != 0)
-        return fail_setting(CONFIG_LIBRARY, library, MT_ENOT_FOUND, error);
+        return fail_folder(CONFIG_LIBRARY, library, MT_ENOT_FOUND, error);
     s->library = library ? mem_strdup(library, strlen(library)) : library_find();
     if (library && !s->library)
         return MT_ENOMEM;
     int rc = folder ? static_open(folder, &s->files) : 0;
-    return rc ? fail_setting(CONFIG_STATIC, folder, rc, error) : 0;
+    return rc ? fail_folder(CONFIG_STATIC, folder, rc, error) : 0;
 }
 
 static int copy_pairs(struct server *s)
@@ -152,13 +153,15 @@ static void watch_certs(struct server *s)
 static void reload_script(struct server *s)
 {
     uint64_t start = clock_us();
-    char *error = NULL;
+    char *error = NULL, before[16];
     int rc = 0;
+    snprintf(before, sizeof(before), "%s", server_version(s));
     for (size_t i = 0; i < s->worker_count && rc == 0; i++)
         rc = script_reload(worker_script(s->workers[i]), &error);
     struct log_about about = about_script(s);
     if (rc == 0)
-        log_info(s->log, &about, "reloaded %s in %.1f ms", s->script, (double)(clock_us() - start) / 1000);
+        log_info(s->log, &about, "reloaded %s in %.1f ms%s", s->script, (double)(clock_us() - start) / 1000,
+                 strcmp(before, server_version(s)) == 0 ? ", nothing has changed" : "");
     else
         log_error(s->log, &about, "%s was not reloaded, version %s goes on: %s", s->script, server_version(s),
                   error ? error : err_text(rc));
@@ -198,12 +201,14 @@ static void reload_config(struct server *s)
 {
     struct config *fresh = NULL;
     char *error = NULL;
+    if (!config_path(s->config))
+        return; /* flags and environment cannot change */
     int rc = config_reload(s->config, &fresh, &error);
     if (rc == 0) {
         config_destroy(s->current);
         s->current = fresh;
         apply_config(s);
-        log_info(s->log, NULL, "reloaded the settings");
+        log_info(s->log, NULL, "reloaded %s", config_path(fresh));
     } else {
         log_error(s->log, NULL, "the settings were not reloaded, the old ones go on: %s", error ? error : err_text(rc));
     }

@@ -60,26 +60,31 @@ static int create(struct server **out, const char *script, const char *const *se
 {
     struct config *config = config_create();
     const struct server_options options = {.script = script};
-    bool listens = false;
+    bool listens = false, logs = false;
     assert_non_null(config);
     for (; settings && *settings; settings++) {
         char key[64];
         size_t len = strcspn(*settings, "=");
         snprintf(key, sizeof(key), "%.*s", (int)len, *settings);
         listens |= strcmp(key, "listen") == 0;
+        logs |= strcmp(key, "log.level") == 0;
         assert_int_equal(config_set(config, CONFIG_FLAG, key, *settings + len + 1, true, NULL), 0);
     }
     if (!listens)
         assert_int_equal(config_set(config, CONFIG_FLAG, "listen", "127.0.0.1:0", true, NULL), 0);
-    assert_int_equal(config_set(config, CONFIG_DEFAULT, "log.level", "off", true, NULL), 0);
+    if (!logs)
+        assert_int_equal(config_set(config, CONFIG_FLAG, "log.level", "off", true, NULL), 0);
     *out = NULL;
     *error = NULL;
     return server_create(config, &options, out, error);
 }
 
-static void start(struct running *r, const char *script, const char *const *settings)
+/* On the heap: after a failed assertion its thread may go on. */
+static struct running *start(const char *script, const char *const *settings)
 {
+    struct running *r = mem_zalloc(1, sizeof(*r));
     char *error;
+    assert_non_null(r);
     if (create(&r->server, path_of(script), settings, &error) || server_listen(r->server, &error))
         fail_msg("cannot start: %s", error);
     const char *address = server_address(r->server, 0);
@@ -87,13 +92,23 @@ static void start(struct running *r, const char *script, const char *const *sett
     r->port = atoi(address + 17);
     r->thread = loop_thread_start(serve, r);
     assert_non_null(r->thread);
+    return r;
 }
 
-static void finish(struct running *r)
+/* Waits for the end of a server that was told to stop. Returns how many sockets were left then. */
+static size_t await_end(struct running *r)
+{
+    loop_thread_join(r->thread);
+    size_t left = r->left;
+    server_destroy(r->server);
+    mem_free(r);
+    return left;
+}
+
+static size_t finish(struct running *r)
 {
     server_stop(r->server);
-    loop_thread_join(r->thread);
-    server_destroy(r->server);
+    return await_end(r);
 }
 
 /* ---- clients ---- */
@@ -216,26 +231,22 @@ static int setup(void **state)
 
 static void test_two_servers_in_one_process(void **state)
 {
-    struct running a = {0}, b = {0};
-    start(&a, "one.lua", NULL);
-    start(&b, "two.lua", NULL);
-    assert_int_not_equal(a.port, b.port);
-    assert_body(a.port, "one");
-    assert_body(b.port, "two");
-    finish(&a);
-    assert_body(b.port, "two");
-    finish(&b);
+    struct running *a = start("one.lua", NULL), *b = start("two.lua", NULL);
+    assert_int_not_equal(a->port, b->port);
+    assert_body(a->port, "one");
+    assert_body(b->port, "two");
+    finish(a);
+    assert_body(b->port, "two");
+    finish(b);
 }
 
 static void test_start_stop_start(void **state)
 {
     for (int i = 0; i < 3; i++) {
-        struct running r = {0};
-        start(&r, "one.lua", NULL);
-        assert_body(r.port, "one");
-        int port = r.port;
-        finish(&r);
-        assert_int_equal(r.left, 0);
+        struct running *r = start("one.lua", NULL);
+        assert_body(r->port, "one");
+        int port = r->port;
+        assert_int_equal(finish(r), 0);
         assert_int_equal(connect_to(port), -1);
     }
 }
@@ -263,19 +274,18 @@ static void test_a_server_that_never_runs_is_freed(void **state)
 
 static void test_a_port_in_use_is_an_error(void **state)
 {
-    struct running r = {0};
     struct server *server;
     char *error, listen[64];
-    start(&r, "one.lua", NULL);
-    snprintf(listen, sizeof(listen), "listen=127.0.0.1:%d", r.port);
+    struct running *r = start("one.lua", NULL);
+    snprintf(listen, sizeof(listen), "listen=127.0.0.1:%d", r->port);
     assert_int_equal(create(&server, path_of("two.lua"), (const char *const[]){listen, NULL}, &error), 0);
     assert_int_equal(server_listen(server, &error), MT_EBUSY);
     assert_non_null(strstr(error, listen + 7));
     assert_non_null(strstr(error, "in use"));
     mem_free(error);
     server_destroy(server);
-    assert_body(r.port, "one");
-    finish(&r);
+    assert_body(r->port, "one");
+    finish(r);
 }
 
 /* Asserts that the server cannot be made, and that the sentence has both words. */
@@ -301,7 +311,8 @@ static void test_what_keeps_a_server_from_starting(void **state)
     refuse(path_of("number.lua"), NULL, MT_ESCRIPT, "number.lua", "table");
     refuse(path_of("handler.lua"), NULL, MT_ESCRIPT, "on_open", "function");
     refuse(path_of("nothing.lua"), NULL, MT_ESCRIPT, "nothing.lua", "");
-    refuse(path_of("one.lua"), SETTINGS("static=/nonexistent/www"), MT_ENOT_FOUND, "static = \"/nonexistent/www\"", "not found");
+    refuse(path_of("one.lua"), SETTINGS("static=/nonexistent/www"), MT_ENOT_FOUND, "static = \"/nonexistent/www\"",
+           "no such folder");
     refuse(path_of("one.lua"), SETTINGS("library=/nonexistent/lib"), MT_ENOT_FOUND, "library = \"/nonexistent/lib\"",
            "not found");
     refuse(path_of("one.lua"), SETTINGS("tls=/nonexistent/c.pem,/nonexistent/k.pem"), MT_ETLS, "/nonexistent/c.pem", "");
@@ -310,142 +321,149 @@ static void test_what_keeps_a_server_from_starting(void **state)
 static void test_everybody_hears_1001_at_the_end(void **state)
 {
     enum { CLIENTS = 300 }; /* more than one batch */
-    struct running r = {0};
     int fds[CLIENTS];
-    start(&r, "one.lua", NULL);
+    struct running *r = start("one.lua", NULL);
     for (int i = 0; i < CLIENTS; i++)
-        fds[i] = open_websocket(r.port);
-    server_stop(r.server);
+        fds[i] = open_websocket(r->port);
+    server_stop(r->server);
     for (int i = 0; i < CLIENTS; i++)
         assert_going_away(fds[i]);
-    loop_thread_join(r.thread);
-    assert_int_equal(r.left, 0);
-    server_destroy(r.server);
+    assert_int_equal(await_end(r), 0);
 }
 
 static void test_on_stop_may_speak_before_the_close(void **state)
 {
-    struct running r = {0};
     char payload[126];
     write_file("stop.lua",
                "local tide = require 'moontide'\n"
                "return { on_open = function() end, on_stop = function(why) tide.sleep(0.02) tide.broadcast('bye ' .. why) end }");
-    start(&r, "stop.lua", NULL);
-    int fd = open_websocket(r.port);
-    server_stop(r.server);
+    struct running *r = start("stop.lua", NULL);
+    int fd = open_websocket(r->port);
+    server_stop(r->server);
     assert_int_equal(read_frame(fd, payload), 0x81);
     assert_string_equal(payload, "bye shutdown");
     assert_going_away(fd);
-    loop_thread_join(r.thread);
-    server_destroy(r.server);
+    await_end(r);
 }
 
 static void test_who_does_not_go_is_cut_when_the_time_is_up(void **state)
 {
-    struct running r = {0};
     char payload[126];
-    start(&r, "one.lua", SETTINGS("shutdown.timeout=0.3", "close.timeout=60"));
-    int fd = open_websocket(r.port);
+    struct running *r = start("one.lua", SETTINGS("shutdown.timeout=0.3", "close.timeout=60"));
+    int fd = open_websocket(r->port);
     uint64_t begin = clock_ms();
-    server_stop(r.server);
+    server_stop(r->server);
     assert_int_equal(read_frame(fd, payload), 0x88);
-    loop_thread_join(r.thread);
+    assert_int_equal(await_end(r), 1);
     assert_in_range(clock_ms() - begin, 250, 5000);
-    assert_int_equal(r.left, 1);
-    server_destroy(r.server);
     assert_true(read(fd, payload, 1) <= 0);
     close(fd);
 }
 
 static void test_a_handler_that_waits_for_ever_does_not_hold_the_end(void **state)
 {
-    struct running r = {0};
     write_file("sleep.lua", "local tide = require 'moontide'\nreturn { on_start = function() tide.sleep(1e6) end }");
-    start(&r, "sleep.lua", SETTINGS("shutdown.timeout=0.3"));
+    struct running *r = start("sleep.lua", SETTINGS("shutdown.timeout=0.3"));
     uint64_t begin = clock_ms();
-    server_stop(r.server);
-    loop_thread_join(r.thread);
+    server_stop(r->server);
+    await_end(r);
     assert_true(clock_ms() - begin < 5000);
-    server_destroy(r.server);
 }
 
 static void test_reload_on_request(void **state)
 {
-    struct running r = {0};
     write_file("change.lua", "return { on_http = function() return 200, 'first' end }");
-    start(&r, "change.lua", SETTINGS("watch=false"));
-    int fd = open_websocket(r.port);
-    assert_body(r.port, "first");
+    struct running *r = start("change.lua", SETTINGS("watch=false"));
+    int fd = open_websocket(r->port);
+    assert_body(r->port, "first");
     write_file("change.lua", "return { on_http = function() return 200, 'second' end }");
-    assert_body(r.port, "first");
-    server_reload(r.server);
-    await_body(r.port, "second");
+    assert_body(r->port, "first");
+    server_reload(r->server);
+    await_body(r->port, "second");
     write_file("change.lua", "return { on_http = function() return 200, 'third' end");
-    server_reload(r.server);
+    server_reload(r->server);
     write_file("change.lua", "return { on_http = function() return 200, 'fourth' end }");
-    server_reload(r.server);
-    await_body(r.port, "fourth");
-    server_stop(r.server);
+    server_reload(r->server);
+    await_body(r->port, "fourth");
+    server_stop(r->server);
     assert_going_away(fd); /* still connected after all of it */
-    loop_thread_join(r.thread);
-    server_destroy(r.server);
+    await_end(r);
 }
 
 static void test_saving_reloads(void **state)
 {
-    struct running r = {0};
     write_file("part.lua", "return 'first'");
     write_file("whole.lua", "local text = require 'part' return { on_http = function() return 200, text end }");
-    start(&r, "whole.lua", NULL);
-    assert_body(r.port, "first");
+    struct running *r = start("whole.lua", NULL);
+    assert_body(r->port, "first");
     write_file("part.lua", "return 'second'");
-    await_body(r.port, "second");
+    await_body(r->port, "second");
     write_file("whole.lua", "local text = require 'part2' return { on_http = function() return 200, text end }");
     write_file("part2.lua", "return 'third'");
-    await_body(r.port, "third");
+    await_body(r->port, "third");
     write_file("part2.lua", "return 'fourth'"); /* a module that came with a reload is watched too */
-    await_body(r.port, "fourth");
-    finish(&r);
+    await_body(r->port, "fourth");
+    finish(r);
 }
 
-static void test_a_mended_module_is_noticed(void **state)
+/* Waits until the log in `name` has `words`. */
+static void await_log(const char *name, const char *words)
 {
-    struct running r = {0};
+    static char text[65536];
+    uint64_t end = clock_ms() + PATIENCE_MS;
+    do {
+        FILE *f = fopen(path_of(name), "r");
+        assert_non_null(f);
+        text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+        fclose(f);
+        if (strstr(text, words))
+            return;
+        usleep(2000);
+    } while (clock_ms() < end);
+    fail_msg("the log never says \"%s\": %s", words, text);
+}
+
+static void test_a_failed_reload_is_explained_and_mending_a_module_is_enough(void **state)
+{
+    int saved = dup(STDERR_FILENO);
     write_file("app.lua", "return { on_http = function() return 200, 'first' end }");
-    start(&r, "app.lua", NULL);
-    write_file("broken.lua", "return nonsense nonsense");
+    assert_non_null(freopen(path_of("log"), "w", stderr));
+    struct running *r = start("app.lua", SETTINGS("log.level=error"));
+    write_file("broken.lua", "\nreturn nonsense nonsense");
     write_file("app.lua", "local text = require 'broken' return { on_http = function() return 200, text end }");
-    /* the version that failed is seen by nobody, so wait for what comes after it: any later reload */
-    assert_body(r.port, "first");
-    usleep(150000); /* lets the failing reload happen first in most runs; both orders must end in the same state */
+    await_log("log", "broken.lua:2:");
+    await_log("log", "was not reloaded, version");
+    assert_body(r->port, "first");
     write_file("broken.lua", "return 'mended'");
-    await_body(r.port, "mended");
-    finish(&r);
+    await_body(r->port, "mended");
+    finish(r);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
 }
 
 static void test_reload_changes_the_limits_of_a_file(void **state)
 {
     static const char post[] = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\n0123456789";
     struct config *config = config_create();
-    struct running r = {0};
+    struct running *r = mem_zalloc(1, sizeof(*r));
     char *error = NULL;
     write_file("moontide.conf.lua",
                "return { listen = '127.0.0.1:0', watch = false, limits = { body = 9 }, log = { level = 'off' } }");
     assert_int_equal(config_read_file(config, path_of("moontide.conf.lua"), &error), 0);
-    assert_int_equal(server_create(config, &(struct server_options){.script = path_of("one.lua")}, &r.server, &error), 0);
-    assert_int_equal(server_listen(r.server, &error), 0);
-    r.port = atoi(strrchr(server_address(r.server, 0), ':') + 1);
-    r.thread = loop_thread_start(serve, &r);
-    assert_int_equal(ask(r.port, post, NULL), 413);
+    assert_int_equal(server_create(config, &(struct server_options){.script = path_of("one.lua")}, &r->server, &error), 0);
+    assert_int_equal(server_listen(r->server, &error), 0);
+    r->port = atoi(strrchr(server_address(r->server, 0), ':') + 1);
+    r->thread = loop_thread_start(serve, r);
+    assert_int_equal(ask(r->port, post, NULL), 413);
     write_file("moontide.conf.lua",
                "return { listen = '127.0.0.1:1', watch = false, limits = { body = 10 }, log = { level = 'off' } }");
-    server_reload(r.server);
+    server_reload(r->server);
     uint64_t end = clock_ms() + PATIENCE_MS;
-    while (ask(r.port, post, NULL) != 200)
+    while (ask(r->port, post, NULL) != 200)
         assert_true(clock_ms() < end);
     write_file("moontide.conf.lua", "return { limits = { body = 'x' } }"); /* kept as it was */
-    server_reload(r.server);
-    finish(&r);
+    server_reload(r->server);
+    finish(r);
 }
 
 static int make_folder(void **state)
@@ -475,7 +493,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_handler_that_waits_for_ever_does_not_hold_the_end, setup),
         cmocka_unit_test_setup(test_reload_on_request, setup),
         cmocka_unit_test_setup(test_saving_reloads, setup),
-        cmocka_unit_test_setup(test_a_mended_module_is_noticed, setup),
+        cmocka_unit_test_setup(test_a_failed_reload_is_explained_and_mending_a_module_is_enough, setup),
         cmocka_unit_test_setup(test_reload_changes_the_limits_of_a_file, setup),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
