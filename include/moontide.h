@@ -46,7 +46,7 @@ struct moontide_setting {
 };
 
 /* A native module: `require "name"` in scripts calls `open`, which is a lua_CFunction like luaopen_name: it returns what require is to
- * return. It is called once for each version of the app, on the thread that creates, runs or destroys the server. */
+ * return. It is called once per server, by moontide_create; all versions of the app share what it returns. */
 struct moontide_module {
     const char *name;
     int (*open)(struct lua_State *L);

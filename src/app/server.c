@@ -134,11 +134,17 @@ static int create_workers(struct server *s, const struct server_options *o, char
     return 0;
 }
 
+/* Also the files of a version that failed: mending one of them, or writing the missing one, is a reason to try again. Files that
+ * are not used any more stay watched; a reload too many changes nothing. */
 static void watch_script(struct server *s)
 {
-    for (const char *const *file = script_files(main_script(s)); s->scripts && *file; file++)
+    if (!s->scripts)
+        return;
+    for (const char *const *file = script_files(main_script(s)); *file; file++)
         if (watch_add(s->scripts, *file))
             log_warn(s->log, NULL, "cannot watch %s: saving it will not reload", *file);
+    for (const char *const *file = script_failed_files(main_script(s)); *file; file++)
+        watch_add(s->scripts, *file); /* its folder may be missing too */
 }
 
 static void watch_certs(struct server *s)

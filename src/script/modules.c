@@ -189,10 +189,25 @@ static int push_native(lua_State *L, const char *name)
     return 1;
 }
 
+/* Writing the missing file is what the message below asks for, so it is one that watchers of files should know. */
+static void note_missing(struct version *v, const char *name)
+{
+    char path[PATH_MAX_BYTES];
+    size_t folder = strlen(v->script->folder) + 1;
+
+    if (snprintf(path, sizeof(path), "%s/%s.lua", v->script->folder, name) >= (int)sizeof(path))
+        return;
+    for (char *p = path + folder; p < path + folder + strlen(name); p++)
+        if (*p == '.')
+            *p = '/';
+    version_note_file(v, path); /* without memory it is just not watched */
+}
+
 static int raise_not_found(lua_State *L, const char *name)
 {
     const struct script *s = script_of(L);
 
+    note_missing(s->version, name);
     if (s->config.library)
         return luaL_error(L, "module '%s' not found: no such file beside the script (%s) or in %s", name, s->folder, s->config.library);
     return luaL_error(L, "module '%s' not found: no such file beside the script (%s)", name, s->folder);

@@ -180,6 +180,7 @@ void script_destroy(struct script *s)
         hub_destroy(s->hub);
     watch_part(s->config.watchdog, s->watch);
     buf_fini(&s->scratch);
+    version_free_files(s->failed_files);
     free_config(s);
     mem_free(s);
 }
@@ -274,6 +275,13 @@ void script_stop(struct script *s, void (*done)(void *arg), void *arg)
 const char *const *script_files(const struct script *s)
 {
     return (const char *const *)s->live->files;
+}
+
+const char *const *script_failed_files(const struct script *s)
+{
+    static const char *const none[] = {NULL};
+
+    return s->failed_files ? (const char *const *)s->failed_files : none;
 }
 
 const char *script_version(const struct script *s)

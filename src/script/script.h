@@ -52,6 +52,9 @@ int script_reload(struct script *s, char **error);
 void script_stop(struct script *s, void (*done)(void *arg), void *arg);
 /* Files of the live version (script and modules it required), NULL-terminated, owned by the script until the next reload. */
 const char *const *script_files(const struct script *s);
+/* Files that the last reload had read or looked for when it failed: mending one of them is a reason to try again. NULL-terminated, empty when
+ * it went well; owned by the script until the next reload. */
+const char *const *script_failed_files(const struct script *s);
 const char *script_version(const struct script *s); /* short hash of the sources, 8 hex digits */
 
 struct script_stats {

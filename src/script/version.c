@@ -25,6 +25,13 @@ struct version *version_ref(struct version *v)
     return v;
 }
 
+void version_free_files(char **files)
+{
+    for (size_t i = 0; files && files[i]; i++)
+        mem_free(files[i]);
+    mem_free(files);
+}
+
 static void free_version(struct version *v)
 {
     struct script *s = v->script;
@@ -34,9 +41,7 @@ static void free_version(struct version *v)
     handlers_free(s->L, v->handlers);
     for (size_t i = 0; i < sizeof(refs) / sizeof(refs[0]); i++)
         script_unref(s->L, refs[i]);
-    for (size_t i = 0; i < v->file_count; i++)
-        mem_free(v->files[i]);
-    mem_free(v->files);
+    version_free_files(v->files);
     if (v->hasher)
         crypt_hasher_destroy(v->hasher);
     mem_free(v);
@@ -97,7 +102,7 @@ static int update_hash(struct version *v, struct slice source)
     return rc;
 }
 
-int version_add_file(struct version *v, const char *path, struct slice source)
+int version_note_file(struct version *v, const char *path)
 {
     char **files;
     char *copy;
@@ -113,8 +118,18 @@ int version_add_file(struct version *v, const char *path, struct slice source)
         return MT_ENOMEM;
     v->files[v->file_count++] = copy;
     v->files[v->file_count] = NULL;
-    if (v->script->loading != v) /* required by a running handler: the hash stays that of what went live */
+    return 0;
+}
+
+int version_add_file(struct version *v, const char *path, struct slice source)
+{
+    int rc;
+
+    if (has_file(v, path))
         return 0;
+    rc = version_note_file(v, path);
+    if (rc != 0 || v->script->loading != v) /* required by a running handler: the hash stays that of what went live */
+        return rc;
     return update_hash(v, source);
 }
 
@@ -218,6 +233,8 @@ int version_load(struct script *s, struct version **out, char **error)
     *out = NULL;
     if (!v)
         return MT_ENOMEM;
+    version_free_files(s->failed_files);
+    s->failed_files = NULL;
     s->loading = v;
     status = load_steps(s, v);
     if (status != LUA_OK) {
@@ -229,6 +246,8 @@ int version_load(struct script *s, struct version **out, char **error)
     if (script_protect(s, show_state, NULL) != LUA_OK)
         lua_pop(s->L, 1);
     if (status != LUA_OK) {
+        s->failed_files = v->files;
+        v->files = NULL;
         version_unref(v);
         return MT_ESCRIPT;
     }

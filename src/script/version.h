@@ -12,4 +12,7 @@ struct version *version_ref(struct version *v);
 void version_unref(struct version *v);
 /* Note a source file of the version: for its hash and for those who watch files. 0 or MT_ENOMEM. */
 int version_add_file(struct version *v, const char *path, struct slice source);
+/* Note a file that is not there yet but is looked for. 0 or MT_ENOMEM. */
+int version_note_file(struct version *v, const char *path);
+void version_free_files(char **files); /* a NULL-terminated list and its texts; NULL is allowed */
 #endif

@@ -314,7 +314,7 @@ static void test_what_keeps_a_server_from_starting(void **state)
     refuse(path_of("one.lua"), SETTINGS("static=/nonexistent/www"), MT_ENOT_FOUND, "static = \"/nonexistent/www\"",
            "no such folder");
     refuse(path_of("one.lua"), SETTINGS("library=/nonexistent/lib"), MT_ENOT_FOUND, "library = \"/nonexistent/lib\"",
-           "not found");
+           "no such folder");
     refuse(path_of("one.lua"), SETTINGS("tls=/nonexistent/c.pem,/nonexistent/k.pem"), MT_ETLS, "/nonexistent/c.pem", "");
 }
 
@@ -436,6 +436,10 @@ static void test_a_failed_reload_is_explained_and_mending_a_module_is_enough(voi
     assert_body(r->port, "first");
     write_file("broken.lua", "return 'mended'");
     await_body(r->port, "mended");
+    write_file("app.lua", "local text = require 'later' return { on_http = function() return 200, text end }");
+    await_log("log", "module 'later' not found");
+    write_file("later.lua", "return 'written later'");
+    await_body(r->port, "written later");
     finish(r);
     dup2(saved, STDERR_FILENO);
     close(saved);
