@@ -1,0 +1,22 @@
+---@meta
+-- Shapes
+--
+-- A shape says what a value must look like. `app.accepts`, `tide.check` and `req:json` take them. They are compiled once and checked in C; a value that
+-- fits is copied with the declared fields only, a value that does not gives a message such as `text: string 1..2000 expected, got nothing`.
+--
+-- | shape | takes |
+-- |---|---|
+-- | `"string"`, `"string 1..64"`, `"string 64"` | text of so many characters (code points, not bytes) |
+-- | `"integer"`, `"integer 1..9"` | a whole number; `5.0` is none |
+-- | `"number"`, `"number -1..1"`, `"number 0.."` | any number but nan |
+-- | `"boolean"` | true or false |
+-- | `"any"` | whatever there is |
+-- | `"string? 1..64"`, `"any?"` | `?` behind the word: may be missing |
+-- | `"'buy'\|'sell'"`, `"'a'\|'b'?"` | one of these words |
+-- | `{ field = shape, ... }` | an object; fields that are not named here are dropped |
+-- | `{ shape, min = 1, max = 100 }` | a list |
+-- | `function(value) -> ok, message` | what the function lets pass; it must not wait |
+--
+-- Mistakes in a shape raise where it is first used: `accepts.join.room: unknown shape 'strng'; did you mean string?`
+
+---@alias tide.Shape string|table|fun(value: any): boolean?, string?
