@@ -185,19 +185,20 @@ static const char *const all_names[] = {"name",    "send",   "send_binary", "has
 
 /* ---- the userdata ---- */
 
-/* room.NAME. Upvalue: the methods. */
+/* room.NAME. Upvalue: name -> method, or a number for the one field. */
 static int l_room_index(lua_State *L)
 {
     struct slice room = check_room(L), word;
 
     lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+    switch (lua_rawget(L, lua_upvalueindex(1))) {
+    case LUA_TFUNCTION:
         return 1;
-    word.data = luaL_tolstring(L, 2, &word.len);
-    if (slice_is(word, SLICE("name"))) {
+    case LUA_TNUMBER:
         lua_pushlstring(L, room.data, room.len);
         return 1;
     }
+    word.data = luaL_tolstring(L, 2, &word.len);
     const char *near = text_nearest(word, all_names);
     if (near != NULL)
         return luaL_error(L, "room has no field '%s'; did you mean '%s'?", word.data, near);
@@ -264,6 +265,8 @@ void api_room_open(lua_State *L)
 {
     luaL_newmetatable(L, ROOM_TYPE);
     luaL_newlib(L, room_methods);
+    lua_pushinteger(L, 0);
+    lua_setfield(L, -2, "name");
     lua_pushcclosure(L, l_room_index, 1);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_room_eq);

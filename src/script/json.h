@@ -16,7 +16,7 @@ struct lua_State;
 
 enum {
     JSON_DEPTH_MAX = 128,        /* lists and objects inside each other, both ways */
-    JSON_ENCODED_MAX = 64 << 20, /* bytes that one json_encode may add: tables that share parts grow without bound otherwise */
+    JSON_ENCODED_MAX = 16 << 20, /* bytes that one json_encode may add: tables that share parts grow without bound otherwise */
     JSON_DECODED_MAX = 16 << 20, /* longest text that scripts may decode; a hook cannot interrupt the decoder */
 };
 
