@@ -285,15 +285,16 @@ static int listen_both(struct net *n, uint32_t v4, struct in6_addr v6, int wante
     return rc;
 }
 
-static int listen_unix(struct net *n, struct slice path, char **error)
+static int listen_unix(struct net *n, struct slice address, char **error)
 {
+    struct slice path = {address.data + 5, address.len - 5}; /* behind "unix:" */
     struct address a = {.len = sizeof a.at.local};
     struct stat st;
     int port;
 
     a.at.local.sun_family = AF_UNIX;
     if (path.len == 0 || path.len >= sizeof a.at.local.sun_path)
-        return listen_fail(error, MT_EINVALID, path, "a unix socket path has 1 to 107 bytes");
+        return listen_fail(error, MT_EINVALID, address, "a unix socket path has 1 to 107 bytes");
     memcpy(a.at.local.sun_path, path.data, path.len);
     /* A socket file that nobody answers on is left over from a server that was killed. */
     if (lstat(a.at.local.sun_path, &st) == 0 && S_ISSOCK(st.st_mode)) {
@@ -305,7 +306,7 @@ static int listen_unix(struct net *n, struct slice path, char **error)
             unlink(a.at.local.sun_path);
     }
     int rc = listen_at(n, &a, false, &port);
-    return rc ? listen_fail(error, rc, path, strerror(errno)) : 0;
+    return rc ? listen_fail(error, rc, address, strerror(errno)) : 0;
 }
 
 static bool parse_port(struct slice text, int *port)
@@ -347,7 +348,7 @@ int net_listen(struct net *n, struct slice address, bool tls, char **error)
     int port;
 
     if (address.len > 5 && memcmp(address.data, "unix:", 5) == 0)
-        return listen_unix(n, (struct slice){address.data + 5, address.len - 5}, error);
+        return listen_unix(n, address, error);
     if (tls && !n->tls)
         return listen_fail(error, MT_EINVALID, address, "TLS needs a certificate");
     for (size_t i = address.len; i > 0; i--)

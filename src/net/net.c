@@ -100,8 +100,8 @@ void net_stop_listening(struct net *n)
     list_each(node, &n->sessions)
     {
         struct session *s = list_entry(node, struct session, in_net);
-        if (s->state == SESSION_HEAD && s->served && !s->exchange)
-            session_finish(s);
+        if (s->state == SESSION_TLS || (s->state == SESSION_HEAD && !s->exchange))
+            session_retire(s); /* nothing was asked on it yet, or everything is answered */
     }
 }
 

@@ -97,6 +97,7 @@ struct session {
     float latency;               /* seconds, negative when unknown */
     uint32_t utf8;               /* state over the text message under way */
     uint32_t message_limit;      /* bytes of one message */
+    uint32_t lingered;           /* bytes dropped in SESSION_LINGER */
     uint16_t pauses;             /* session_pause minus session_resume */
     uint16_t close_code;         /* for on_closed */
     uint8_t state;               /* enum session_state */
@@ -127,6 +128,7 @@ void session_mark_dirty(struct session *s);
 void session_wake(struct session *s);                         /* go on with s->unread at the end of this turn */
 void session_update_poll(struct session *s);                  /* poll for what the state wants */
 void session_kill(struct session *s);                         /* dead: on_closed(1006) where owed, reaped at the end of the turn */
+void session_retire(struct session *s);                       /* no more requests: what is queued leaves, then the end */
 void session_finish(struct session *s);                       /* flush, shut down, linger */
 void session_owe_closed(struct session *s, unsigned code, struct slice reason);
 void session_set_timer(struct session *s, uint64_t ms);

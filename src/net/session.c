@@ -12,7 +12,7 @@
 #include <openssl/err.h>
 #include <sys/socket.h>
 
-enum { SESSION_LINGER_MS = 1000, SESSION_FLUSH_ROUNDS = 8, SESSION_TLS_RECORD = 16 * 1024 };
+enum { SESSION_LINGER_MS = 1000, SESSION_LINGER_BYTES = 8 * 1024 * 1024, SESSION_FLUSH_ROUNDS = 8, SESSION_TLS_RECORD = 16 * 1024 };
 enum { TRANSPORT_AGAIN = -1, TRANSPORT_DEAD = -2 };
 
 static void session_timer(struct loop_timer *t);
@@ -183,6 +183,14 @@ static ssize_t session_writev(void *arg, const struct iovec *iov, int n)
 
 /* ---- reading ---- */
 
+/* Bytes behind the end are dropped, for a while: a client that goes on sending is reset. */
+static void drop_lingering(struct session *s, size_t len)
+{
+    s->lingered += (uint32_t)len;
+    if (s->lingered > SESSION_LINGER_BYTES)
+        session_kill(s);
+}
+
 size_t session_consume(struct session *s, unsigned char *data, size_t len)
 {
     size_t used = 0;
@@ -199,8 +207,10 @@ size_t session_consume(struct session *s, unsigned char *data, size_t len)
             n = session_ws_consume(s, data + used, len - used);
             break;
         case SESSION_LINGER:
+            drop_lingering(s, len - used);
+            return len;
         case SESSION_DEAD:
-            return len; /* dropped */
+            return len;
         default:
             return used;
         }
@@ -223,8 +233,7 @@ static void session_take(struct session *s, unsigned char *data, size_t len)
         session_kill(s);
 }
 
-/* A client may shut its write side down behind its last request and still read the answer. */
-static void session_end_of_stream(struct session *s)
+void session_retire(struct session *s)
 {
     if (s->state == SESSION_HEAD && !outbox_empty(&s->outbox)) {
         s->state = SESSION_ANSWERING; /* reads no more */
@@ -247,7 +256,7 @@ static void session_read(struct session *s)
         if (got == TRANSPORT_AGAIN)
             break;
         if (got <= 0) {
-            session_end_of_stream(s);
+            session_retire(s); /* a client may shut its write side down behind its last request and still read the answer */
             return;
         }
         s->ping_waits = false;
