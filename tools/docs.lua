@@ -1,237 +1,465 @@
--- docs.lua - the reference manual from the annotations: docs/api/*.lua -> docs/manual/*.md
+-- docs.lua - the reference manual and its checks, from one annotated source: docs/api/*.lua.
 --
---     lua5.4 tools/docs.lua            write the pages
---     lua5.4 tools/docs.lua --check    say which pages differ; exit code 1 when one does
---     lua5.4 tools/docs.lua --names    list every documented function and field, for the test that compares them with the program
+--   lua5.4 tools/docs.lua            write docs/manual/*.md
+--   lua5.4 tools/docs.lua --check    write nothing; exit 1 when a page is stale, a link or an example of the docs is broken
+--   lua5.4 tools/docs.lua --api      read what a running server registers (tests/docs/walk.lua) from stdin, compare
 --
--- The annotations are those of the Lua language server, so the same files complete and check scripts in an editor. A file begins with `---@meta`
--- and a comment: the page's title and opening. Then come blocks of `---` lines, each with the statement that it documents.
+-- Runs in the root of the tree. A source file is what LuaLS reads, with four rules of our own, so that pages can be made of it:
+-- the second line is `-- TITLE: summary`; text about a field stands in the lines above its @field; the text about a parameter or
+-- result follows ` # `; a line that begins with `Fails:` names errors of the closed list in src/base/err.h.
+local API, MANUAL, ERRORS, HANDLERS = "docs/api", "docs/manual", "src/base/err.h", "src/script/handlers.c"
+local WIDTH = 130 -- of lines in pages
 
-local PAGES = { "app", "req", "conn", "user", "room", "shape", "tide", "task", "json", "store", "crypto", "log" } -- order of the contents
+-- Pages in the order of the index. Every file of docs/api is listed here.
+local ORDER = {
+  "app", "shape", "conn", "req", "room", "user", "remote",
+  "tide", "task", "timer", "json", "crypto", "hasher", "log", "store", "memory", "env", "state",
+}
 
-local folder = (arg[0]:match "^(.*)/tools/[^/]*$" or ".")
+local function fail(...)
+  io.stderr:write("docs: ", string.format(...), "\n")
+  os.exit(1)
+end
 
 local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
+  local file, why = io.open(path, "rb")
+  if not file then return nil, why end
   local text = file:read "a"
   file:close()
   return text
 end
 
----------------------------------------------------------------- reading
+local function need(path)
+  local text, why = read(path)
+  return text or fail("cannot read %s", why)
+end
 
--- A type ends at the first blank that is outside of brackets and not beside an operator: "fun(a: b): c", "{ x: y }", "a | b".
-local function split_type(text)
-  local depth, i = 0, 1
-  while i <= #text do
-    local c = text:sub(i, i)
-    if c:find "[%(%[{<]" then depth = depth + 1 end
-    if c:find "[%)%]}>]" then depth = depth - 1 end
-    if c == " " and depth == 0 and not text:sub(1, i - 1):find "[:|,]$" and not text:sub(i + 1):find "^[|]" then
-      return text:sub(1, i - 1), text:sub(i + 1)
-    end
-    i = i + 1
-  end
-  return text, ""
+local function list_files(command)
+  local out = {}
+  local pipe = assert(io.popen(command))
+  for line in pipe:lines() do out[#out + 1] = line end
+  pipe:close()
+  table.sort(out)
+  return out
+end
+
+-- ---- reading the sources ----
+
+local function new_block() return { text = {}, fields = {}, params = {}, returns = {} } end
+
+local function split_note(rest)
+  local before, note = rest:match "^(.-) # (.*)$"
+  return before or rest, note
+end
+
+-- Text above a field belongs to the field, text above a class to the class.
+local function take_text(block)
+  local text = block.text
+  block.text = {}
+  while text[#text] == "" do text[#text] = nil end
+  return text
 end
 
 local tags = {}
 
-function tags.class(block, rest) block.class = rest:match "^([%w_.]+)" end
-function tags.alias(block, rest) block.alias, block.type = rest:match "^(%S+)%s+(.*)$" end
-function tags.type(block, rest) block.type = rest end
-function tags.generic() end
+function tags.class(block, rest)
+  block.class = rest:match "^([%w_.]+)$" or fail("unreadable @class %s", rest)
+  block.class_text = take_text(block)
+end
 
 function tags.field(block, rest)
-  local name, optional, after = rest:match "^([%w_]+)(%??)%s+(.*)$"
-  local kind, text = split_type(after)
-  block.fields[#block.fields + 1] = { name = name, optional = optional ~= "", type = kind, text = text }
+  local name, optional, kind = rest:match "^([%w_]+)(%??) (.+)$"
+  if not name then name, kind = rest:match "^(%b[]) (.+)$" end
+  if not name then fail("unreadable @field %s", rest) end
+  block.fields[#block.fields + 1] = { name = name, optional = optional == "?", kind = kind, text = take_text(block) }
 end
 
 function tags.param(block, rest)
-  local name, optional, after = rest:match "^([%w_.]+)(%??)%s+(.*)$"
-  local kind, text = split_type(after)
-  block.params[#block.params + 1] = { name = name, optional = optional ~= "", type = kind, text = text }
+  local before, note = split_note(rest)
+  local name, optional, kind = before:match "^([%w_.]+)(%??) (.+)$"
+  if not name or not note then fail("unreadable @param %s (NAME TYPE # text)", rest) end
+  block.params[#block.params + 1] = { name = name, optional = optional == "?", kind = kind, note = note }
 end
+
+function tags.vararg() fail "write @param ... TYPE # text" end
 
 tags["return"] = function(block, rest)
-  local kind, after = split_type(rest)
-  local name, text = after:match "^(%S*)%s*(.*)$"
-  block.returns[#block.returns + 1] = { type = kind, name = name, text = text }
+  local before, note = split_note(rest)
+  local kind, name = before:match "^(.+) ([%w_.]+)$"
+  if not kind then kind = before end
+  block.returns[#block.returns + 1] = { kind = kind, name = name, note = note }
 end
 
-local function new_block() return { text = {}, fields = {}, params = {}, returns = {} } end
+function tags.alias(block, rest)
+  block.alias = rest:match "^([%w_.]+)" or fail("unreadable @alias %s", rest)
+  block.class_text = take_text(block)
+end
 
--- `local conn = {}`, `tide.json = {}`, `function conn:send(a, b) end`
-local function read_statement(block, line)
-  local name, args = line:match "^function%s+([%w_.:]+)(%b())"
-  if name then
-    block.call, block.args = name, args
-    return
+function tags.type() end
+function tags.diagnostic() end
+
+local function close_function(page, block, owner, separator, name, arguments)
+  local class = page.by_local[owner] or fail("%s: function of the unknown table %s", page.file, owner)
+  class.functions[#class.functions + 1] = {
+    name = name, separator = separator, arguments = arguments, text = take_text(block), params = block.params, returns = block.returns,
+  }
+end
+
+local function close_class(page, block, variable)
+  local class = { name = block.class, alias = block.alias, variable = variable, text = block.class_text }
+  class.fields, class.functions = block.fields, {}
+  page.classes[#page.classes + 1] = class
+  if variable then page.by_local[variable] = class end
+end
+
+local function close_block(page, block, code)
+  local owner, separator, name, arguments = (code or ""):match "^function ([%w_]+)([.:])([%w_]+)%((.*)%) end$"
+  local variable = (code or ""):match "^local ([%w_]+) = {}$"
+  if owner then
+    close_function(page, block, owner, separator, name, arguments)
+  elseif block.class or block.alias then
+    close_class(page, block, variable)
+  elseif code and not code:match "^return " then
+    fail("%s: unreadable line: %s", page.file, code)
   end
-  block.table = line:match "^local%s+([%w_]+)%s*=" or line:match "^([%w_.]+)%s*="
 end
 
-local function read_page(name)
-  local path = folder .. "/docs/api/" .. name .. ".lua"
-  local text = assert(read(path), path .. ": not there")
-  local page = { name = name, opening = {}, blocks = {} }
-  local block, number = nil, 0
-  for line in (text .. "\n"):gmatch "(.-)\n" do
+local function parse(file, name)
+  local page = { file = file, name = name, classes = {}, by_local = {} }
+  local block, number = new_block(), 0
+  for line in (need(file) .. "\n"):gmatch "(.-)\n" do
     number = number + 1
-    local comment = line:match "^%-%-%-(.*)$"
-    local tag, rest = line:match "^%-%-%-@([%w_]+)%s*(.*)$"
-    if tag == "meta" then -- the mark of an annotation file
+    local tag, rest = line:match "^%-%-%-@(%a+) ?(.*)$"
+    if number == 1 then
+      if tag ~= "meta" then fail("%s: the first line is ---@meta", file) end
+    elseif number == 2 then
+      page.title, page.summary = line:match "^%-%- ([^:]+): (.+)$"
+      if not page.title then fail("%s: the second line is -- TITLE: summary", file) end
     elseif tag then
-      block = block or new_block()
-      assert(tags[tag], ("%s:%d: unknown tag @%s"):format(path, number, tag))(block, rest)
-    elseif comment then
-      block = block or new_block()
-      block.text[#block.text + 1] = comment
-    elseif line:find "^%-%-" then
-      page.opening[#page.opening + 1] = line:match "^%-%- ?(.*)$"
-    else
-      if line ~= "" then
-        block = block or new_block()
-        read_statement(block, line)
-      end
-      if block then page.blocks[#page.blocks + 1] = block end
-      block = nil
+      (tags[tag] or fail("%s:%d: unknown tag @%s", file, number, tag))(block, rest)
+    elseif line:match "^%-%-%-" then
+      block.text[#block.text + 1] = line:sub(line:match "^%-%-%- |" and 5 or 4) -- `---|` would be a choice of LuaLS
+    elseif line ~= "" then
+      close_block(page, block, line)
+      block = new_block()
+    elseif block.class or block.alias then
+      close_block(page, block, nil)
+      block = new_block()
+    elseif #block.text > 0 then
+      fail("%s:%d: text that belongs to nothing", file, number)
     end
   end
-  page.title = assert(table.remove(page.opening, 1), path .. ": no title")
   return page
 end
 
----------------------------------------------------------------- writing
-
-local function cell(text) return (text:gsub("|", "\\|")) end
-
-local function code(text) return "`" .. text .. "`" end
-
--- The pages' tables, where a | would end the cell even inside of code.
-local function code_cell(text) return code(cell(text)) end
-
-local function add_rows(out, head, rows)
-  if #rows == 0 then return end
-  out[#out + 1] = "| " .. head .. " | type | |"
-  out[#out + 1] = "|---|---|---|"
-  for _, row in ipairs(rows) do
-    local kind = row.type .. (row.optional and "?" or "")
-    out[#out + 1] = ("| %s | %s | %s |"):format(code(row.name), code_cell(kind), cell(row.text))
+local function load_pages()
+  local pages, known = {}, {}
+  for _, name in ipairs(ORDER) do
+    known[API .. "/" .. name .. ".lua"] = true
+    pages[#pages + 1] = parse(API .. "/" .. name .. ".lua", name)
   end
-  out[#out + 1] = ""
+  for _, file in ipairs(list_files("ls " .. API .. "/*.lua")) do
+    if not known[file] then fail("%s is not in the list ORDER of tools/docs.lua", file) end
+  end
+  for _, page in ipairs(pages) do
+    for _, class in ipairs(page.classes) do pages[class.name or class.alias] = page end
+  end
+  return pages
 end
 
-local function add_text(out, lines)
-  if #lines == 0 then return end
-  out[#out + 1] = table.concat(lines, "\n")
-  out[#out + 1] = ""
+-- ---- the closed list of error names ----
+
+local function read_errors()
+  local out = {}
+  for name, text in need(ERRORS):gmatch 'X%(MT_%u[%u_]*, %-%d+, "([%w_]+)", "([^"]+)"%)' do
+    out[#out + 1] = { name = name, text = text }
+    out[name] = true
+  end
+  if #out < 10 then fail("no errors found in %s", ERRORS) end
+  return out
 end
 
--- Failures are the same three values everywhere: said once.
+local function check_failures(pages, errors)
+  for _, page in ipairs(pages) do
+    for line in need(page.file):gmatch "%-%-%-Fails:([^\n]*)" do
+      for name in line:gsub("%b()", ""):gmatch "`([%w_]+)`" do -- what stands in parentheses explains
+        if not errors[name] then fail("%s: Fails: `%s` is not in %s", page.file, name, ERRORS) end
+      end
+    end
+  end
+end
+
+-- ---- writing pages ----
+
+local function link_type(pages, page, kind)
+  local plain = true
+  local out = kind:gsub("moontide[%w_.]*", function(name)
+    local target = pages[name] or fail("%s: unknown type %s", page.file, name)
+    local short = name:match "[%w_]+$"
+    plain = false
+    return target == page and "`" .. short .. "`" or string.format("[`%s`](%s.md)", short, target.name)
+  end)
+  if plain then return "`" .. kind:gsub("|", " | ") .. "`" end
+  -- what stands between the links is code as well
+  return (out:gsub("|", " or "))
+end
+
+local LABELS = { Fails = true, Raises = true, Waits = true }
+
+local function add_lines(out, lines)
+  for _, line in ipairs(lines) do
+    local word, rest = line:match "^(%u%l+):(.*)$"
+    if LABELS[word] then
+      line = "**" .. word .. ":**" .. rest
+      if out[#out] ~= "" then out[#out + 1] = "" end -- a paragraph of its own
+    end
+    out[#out + 1] = line
+  end
+  if #lines > 0 then out[#out + 1] = "" end
+end
+
+-- One item of a list, wrapped.
+local function add_item(out, text)
+  local line = "-"
+  for word in text:gmatch "%S+" do
+    if #line + 1 + #word > WIDTH then
+      out[#out + 1] = line
+      line = " "
+    end
+    line = line .. " " .. word
+  end
+  out[#out + 1] = line
+end
+
 local function is_failure(returns)
   local n = #returns
   return n >= 3 and returns[n].name == "name" and returns[n - 1].name == "message"
 end
 
-local function add_returns(out, returns)
-  local fails, last = is_failure(returns), #returns
-  if fails then last = last - 2 end
-  for i = 1, last do
-    local r = returns[i]
-    local kind = fails and r.type:gsub("|nil$", ""):gsub("%?$", "") or r.type
-    out[#out + 1] = ("Returns %s %s%s%s  "):format(code(kind), r.name == "..." and "" or r.name, r.text ~= "" and ": " or "", r.text):gsub(" +:", ":")
+local function result_text(returns)
+  local names, count = {}, #returns - (is_failure(returns) and 2 or 0)
+  for i = 1, count do names[i] = returns[i].name or returns[i].kind end
+  if #names == 0 then return "" end
+  return " -> " .. table.concat(names, ", ") .. (is_failure(returns) and " | nil, message, name" or "")
+end
+
+local function add_arguments(out, pages, page, f)
+  local any = false
+  for _, p in ipairs(f.params) do
+    add_item(out, string.format("`%s` (%s%s): %s", p.name, link_type(pages, page, p.kind), p.optional and ", optional" or "", p.note))
+    any = true
   end
-  if fails then out[#out + 1] = "or `nil, message, name`  " end
-  if #returns > 0 then out[#out + 1] = "" end
+  for _, r in ipairs(f.returns) do
+    if r.note then
+      add_item(out, string.format("returns %s(%s): %s", r.name and "`" .. r.name .. "` " or "", link_type(pages, page, r.kind), r.note))
+      any = true
+    end
+  end
+  if any then out[#out + 1] = "" end
 end
 
-local function add_call(out, block)
-  out[#out + 1] = "### " .. code(block.call .. block.args)
-  out[#out + 1] = ""
-  add_text(out, block.text)
-  add_rows(out, "argument", block.params)
-  add_returns(out, block.returns)
-end
-
-local function add_block(out, block)
-  if block.call then return add_call(out, block) end
-  if block.class then
-    out[#out + 1] = "## " .. (block.table and code(block.table) .. ": " or "") .. code(block.class)
-  elseif block.alias then
-    out[#out + 1] = "## " .. code(block.alias)
-  elseif block.table and #block.text > 0 then
-    out[#out + 1] = "## " .. code(block.table)
-  else
+local function add_fields(out, pages, page, prefix, class)
+  if #class.fields == 0 then return end
+  local functions = class.fields[1].kind:match "^fun%("
+  if functions or class.name:match "app$" then -- handlers have long texts: a heading each
+    for _, f in ipairs(class.fields) do
+      local arguments, results = f.kind:match "^fun(%b())(.*)$"
+      local names = arguments and arguments:gsub(":[^,)]+", "") or ""
+      out[#out + 1] = string.format("## %s%s%s", prefix ~= "" and prefix .. "." or "", f.name, names)
+      out[#out + 1] = ""
+      results = (results or ""):gsub("^: %(?", ""):gsub("%)$", "")
+      if results ~= "" then add_lines(out, { "Returns " .. link_type(pages, page, results) .. "." }) end
+      if not arguments then add_lines(out, { link_type(pages, page, f.kind) }) end
+      add_lines(out, f.text)
+    end
     return
   end
+  for _, f in ipairs(class.fields) do
+    local kind = link_type(pages, page, f.kind)
+    add_item(out, string.format("`%s` (%s%s): %s", f.name, kind, f.optional and ", optional" or "", table.concat(f.text, " ")))
+  end
   out[#out + 1] = ""
-  add_text(out, block.text)
-  if block.alias then add_text(out, { code(block.type) }) end
-  add_rows(out, "field", block.fields)
 end
 
-local NOTE = "<!-- Made by tools/docs.lua from docs/api/%s.lua. Change that file. -->"
+local function add_functions(out, pages, page, prefix, class)
+  for _, f in ipairs(class.functions) do
+    out[#out + 1] = string.format("## %s%s%s(%s)%s", prefix, f.separator, f.name, f.arguments, result_text(f.returns))
+    out[#out + 1] = ""
+    add_lines(out, f.text)
+    add_arguments(out, pages, page, f)
+  end
+end
 
-local function write_page(page)
-  local out = { NOTE:format(page.name), "# " .. page.title, "" }
-  if page.opening[1] == "" then table.remove(page.opening, 1) end
-  add_text(out, page.opening)
-  for _, block in ipairs(page.blocks) do add_block(out, block) end
+local function render(pages, page)
+  local out = { "<!-- Written by tools/docs.lua from " .. page.file .. ": edit that file. -->", "# " .. page.title, "" }
+  for i, class in ipairs(page.classes) do
+    local prefix = i == 1 and page.title or class.variable or class.name and class.name:match "[%w_]+$" or ""
+    if i > 1 then
+      out[#out + 1] = "## " .. (class.name or class.alias):match "[%w_]+$"
+      out[#out + 1] = ""
+    end
+    add_lines(out, class.text)
+    add_fields(out, pages, page, prefix, class)
+    add_functions(out, pages, page, prefix, class)
+  end
   return (table.concat(out, "\n"):gsub("\n+$", "") .. "\n")
 end
 
-local function write_contents(pages)
-  local out = { "<!-- Made by tools/docs.lua. -->", "# The script API", "" }
+local function render_index(pages, errors)
+  local contents, names = {}, {}
   for _, page in ipairs(pages) do
-    local calls = {}
-    for _, block in ipairs(page.blocks) do
-      if block.call then calls[#calls + 1] = code(block.call) end
-    end
-    out[#out + 1] = ("- [%s](%s.md)%s"):format(page.title, page.name, #calls > 0 and ": " .. table.concat(calls, " ") or "")
+    contents[#contents + 1] = string.format("| [%s](%s.md) | %s |", page.title, page.name, page.summary)
   end
-  return table.concat(out, "\n") .. "\n"
+  for _, e in ipairs(errors) do names[#names + 1] = string.format("| `%s` | %s |", e.name, e.text) end
+  local parts = { pages = table.concat(contents, "\n"), errors = table.concat(names, "\n") }
+  local text = need(API .. "/index.md"):gsub("<!%-%- (%l+) %-%->", function(name)
+    return parts[name] or fail("%s/index.md: unknown part %s", API, name)
+  end)
+  return "<!-- Written by tools/docs.lua from " .. API .. "/index.md and the files beside it: edit those. -->\n" .. text
 end
 
----------------------------------------------------------------- commands
+local function render_all(pages, errors)
+  local files = { [MANUAL .. "/README.md"] = render_index(pages, errors) }
+  for _, page in ipairs(pages) do files[MANUAL .. "/" .. page.name .. ".md"] = render(pages, page) end
+  return files
+end
 
-local function names_of(pages)
-  local list = {}
+local function write_all(files)
+  os.execute("mkdir -p " .. MANUAL)
+  for path, text in pairs(files) do
+    local file = assert(io.open(path, "wb"))
+    file:write(text)
+    file:close()
+  end
+end
+
+-- ---- checks ----
+
+local function first_difference(old, new)
+  local number, next_old = 0, (old .. "\n"):gmatch "(.-)\n"
+  for line in (new .. "\n"):gmatch "(.-)\n" do
+    number = number + 1
+    local have = next_old()
+    if have ~= line then return string.format("line %d is\n    %s\n  and should be\n    %s", number, have or "missing", line) end
+  end
+  return string.format("it goes on after line %d", number)
+end
+
+local function check_pages(files, report)
+  for path, text in pairs(files) do
+    local old = read(path)
+    if not old then
+      report("%s is missing: run lua5.4 tools/docs.lua", path)
+    elseif old ~= text then
+      report("%s is stale: %s\n  run lua5.4 tools/docs.lua", path, first_difference(old, text))
+    end
+  end
+  for _, path in ipairs(list_files("ls " .. MANUAL .. "/*.md")) do
+    if not files[path] then report("%s has no source", path) end
+  end
+end
+
+local function exists(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+local function check_links(path, text, report)
+  local folder = path:match "^(.*)/[^/]*$" or "."
+  for target in text:gsub("```.-```", ""):gmatch "%]%(([^)%s]+)%)" do
+    local file = target:match "^[^#]+"
+    if file and not file:match "^%a+:" and not exists(folder .. "/" .. file) then
+      report("%s: the link to %s leads nowhere", path, target)
+    end
+  end
+end
+
+-- Examples must at least compile; whole scripts are run by tests/docs/examples.py.
+local function check_examples(path, text, report)
+  for code in text:gmatch "\n```lua\n(.-)\n```" do
+    local ok, why = load(code, "=example")
+    if not ok then ok = load("return " .. code, "=example") end
+    if not ok then report("%s: an example does not compile: %s", path, why) end
+  end
+end
+
+local function check_markdown(report)
+  local paths = list_files "ls README.md docs/*.md docs/internals/*.md docs/manual/*.md 2>/dev/null"
+  for _, path in ipairs(paths) do
+    local text = need(path)
+    check_links(path, text, report)
+    check_examples(path, text, report)
+  end
+end
+
+local function check(files)
+  local bad = 0
+  local function report(...)
+    bad = bad + 1
+    io.stderr:write("docs: ", string.format(...), "\n")
+  end
+  check_pages(files, report)
+  check_markdown(report)
+  os.exit(bad == 0 and 0 or 1)
+end
+
+-- ---- annotations against a running server ----
+
+-- "CLASS NAME function" and "CLASS NAME field" for everything that is annotated.
+local function annotated(pages)
+  local out = {}
   for _, page in ipairs(pages) do
-    for _, block in ipairs(page.blocks) do
-      if block.call then list[#list + 1] = block.call end
-      if block.table and block.table:find "%." then list[#list + 1] = block.table end
-      if block.class and block.table then
-        for _, field in ipairs(block.fields) do list[#list + 1] = block.table .. "." .. field.name end
-      end
+    for _, class in ipairs(page.classes) do
+      for _, f in ipairs(class.functions) do out[class.name .. " " .. f.name .. " function"] = page.file end
+      for _, f in ipairs(class.fields) do out[class.name .. " " .. f.name .. " field"] = page.file end
     end
   end
-  table.sort(list)
-  return list
+  return out
 end
 
-local function update(name, text, check)
-  local path = folder .. "/docs/manual/" .. name .. ".md"
-  if read(path) == text then return true end
-  if check then
-    io.stderr:write(path, ": not up to date, run lua5.4 tools/docs.lua\n")
-    return false
+-- The keys of the handler table are checked by C when a script loads, not registered in Lua.
+local function handler_keys(found)
+  local text = need(HANDLERS)
+  for variable, class in pairs { level_keys = "moontide.app", app_keys = "moontide.app", room_keys = "moontide.app.room" } do
+    local body = text:match("struct key " .. variable .. "%[%] = {(.-)\n};") or fail("%s: no %s", HANDLERS, variable)
+    for name in body:gmatch '{"([%w_]+)"' do found[class .. " " .. name .. " field"] = true end
   end
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  return true
 end
 
-local pages, good = {}, true
-for i, name in ipairs(PAGES) do pages[i] = read_page(name) end
-if arg[1] == "--names" then
-  print(table.concat(names_of(pages), "\n"))
+local function compare(pages)
+  local want, found, classes, bad = annotated(pages), {}, {}, 0
+  handler_keys(found)
+  for line in io.lines() do
+    if line == "end" then found.complete = true else found[line] = true end
+  end
+  if not found.complete then fail "the listing is cut short" end
+  found.complete = nil
+  for line in pairs(found) do classes[line:match "^%S+"] = true end
+  for line, file in pairs(want) do
+    local class = line:match "^%S+"
+    if (classes[class] or line:match " function$") and not found[line] then
+      bad = bad + 1
+      io.stderr:write(string.format("docs: %s has %s, which the server does not have\n", file, line))
+    end
+  end
+  for line in pairs(found) do
+    if not want[line] then
+      bad = bad + 1
+      io.stderr:write(string.format("docs: the server has %s, which %s does not have\n", line, API))
+    end
+  end
+  os.exit(bad == 0 and 0 or 1)
+end
+
+local pages, errors = load_pages(), read_errors()
+check_failures(pages, errors)
+if arg[1] == "--api" then
+  compare(pages)
+elseif arg[1] == "--check" then
+  check(render_all(pages, errors))
+elseif arg[1] then
+  fail("unknown argument %s", arg[1])
 else
-  local check = arg[1] == "--check"
-  for _, page in ipairs(pages) do good = update(page.name, write_page(page), check) and good end
-  good = update("README", write_contents(pages), check) and good
+  write_all(render_all(pages, errors))
 end
-os.exit(good and 0 or 1)

@@ -23,6 +23,7 @@ packages_test=(
     "openssl: certificates for the tests"
     "chromium: the browser tests"
     "lua-check: checks the Lua files"
+    "lua5.4: makes the manual"
 )
 
 package_installed() {

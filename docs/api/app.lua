@@ -1,84 +1,130 @@
----@meta
--- The handler table
---
--- A script returns one table: its handlers and what they need. All keys are optional. Names and shapes are checked while a version loads; an
--- unknown `on_*` is an error with the nearest name, and the version before it keeps serving.
---
--- ```lua
--- local app = {}
--- function app.on_message(conn, text) conn:send(text) end
--- return app
--- ```
---
--- Every handler runs in a coroutine of its own, so it may wait (`tide.sleep`, `conn:drain`, ...). Events of one connection stay in order: while its
--- handler waits, its next events queue, and past a bound the socket is not read.
---
--- **Whose fault.** A client's mistake (bad JSON, an unknown type, a message that does not fit its shape, `tide.reject`, `nil, message, name`) is answered
--- with an error and never ends the connection. A raise is the script's fault: it is logged with its traceback, the client hears
--- `code = "internal"`, and three in a row close the connection with 1011.
+---@meta _
+-- app: the handler table that a script returns.
 
----What a script returns.
----@class tide.App
----@field on? table<string, fun(conn: tide.Conn, msg: table): any, string?, string?> Handlers of JSON messages by their `type`. A message with an `id` gets exactly one answer: `{type="reply", id=, data=}` with what the handler returned, or `{type="error", id=, code=, message=}` after `nil, message, name`. Without an `id` only failures are answered.
----@field accepts? table<string, tide.Shape> The shape of each message type, checked before the handler wakes. Fields that are not declared are dropped, except `type` and `id`.
----@field routes? table<string, table> Handlers by path: `["/board/:id"] = board`. `:name` takes one part of the path, `*` the rest. When given, only listed paths exist. `app.on_connect` runs first, then the route's own with `req.user` set; all else is the route's own.
----@field rooms? table<string, tide.RoomKind> How rooms behave, by name or pattern (`["game:*"]`); the most specific one counts.
----@field protocols? string[] Subprotocols, the server's favourite first.
----@field limits? { message_bytes: integer } The longest message of a client, in bytes.
----@field version? integer The version of the data that the script keeps.
+---A script is a Lua module that returns one table of handlers. Every key is optional. The table is checked while a version
+---loads: an unknown `on_...` name, a wrong type or an unreadable shape stops the version from going live, and the message names
+---the nearest name. Functions under other names are allowed; `tide.after(s, "name")` calls them.
+---
+---```lua
+---local app = {}
+---function app.on_message(conn, text) conn:send(text) end
+---return app
+---```
+---
+---Each handler runs in a coroutine of its own and may call what waits. Events of one connection stay in order: while a handler
+---of it waits, its next events queue behind it, and past 64 of them the server stops reading that socket.
+---
+---When a handler raises, the error is logged with its traceback, and the client hears `internal` as the error code when it was a
+---message. Three in a row close the connection with 1011 (setting `on_error`). A refusal that the client caused never counts.
+---@class moontide.app
+---Before the connection is accepted. May wait: a client that is held back costs nothing but its socket.
+---
+---Nothing or a table lets the client in, see [connect_result](#connect_result). `nil, message` refuses with 403, and
+---`tide.reject(status, message, headers)` with any status. A raise, or a result that is none of these, is answered with 500: when
+---in doubt nobody gets in. With `routes`, `app.on_connect` runs first and then that of the route, with `req.user` and `req.data`
+---set to what the first returned.
+---@field on_connect? fun(req: moontide.req): (moontide.connect_result?, string?)
+---The connection is open. Messages that came already wait until this handler is done.
+---@field on_open? fun(conn: moontide.conn)
+---The connection is over. Runs once for every connection that was accepted, after all messages that came before, also when no
+---close frame came (code 1006). The connection is still a member of its rooms here: `conn:rooms()`, `conn.user` and `conn.data`
+---work, sends give `nil, "closed", "closed"`.
+---
+---`code` is the close code that the other side sent, that we sent, or 1005 (a close frame without a code), 1006 (no close frame).
+---RFC 6455 section 7.4.1.
+---@field on_close? fun(conn: moontide.conn, code: integer, reason: string)
+---A text message that `on` does not take: not JSON, without a `type`, or of an unknown one. Without this handler such a
+---message is answered with the error `bad_json` or `unknown_type`. Where the app has no `on` at all, every text message comes here.
+---
+---`nil, message, name` sends the error reply `{"type":"error","code":name,"message":message}`; other results are ignored.
+---@field on_message? fun(conn: moontide.conn, text: string): (nil, string?, string?)
+---A binary message, whole. Results as for `on_message`. Without this handler a binary message closes the connection with 1003.
+---@field on_binary? fun(conn: moontide.conn, bytes: string): (nil, string?, string?)
+---A plain HTTP request for a path where the static folder has no file. Nothing means 404.
+---
+---`status` is 200 to 599. `body` is a string, a table (sent as JSON) or a function that gives one piece per call and nil at the
+---end; such a body is streamed, and the function may wait. `headers` is a table of names and strings; a list as value makes a line
+---of each. Content-Type is set by the kind of the body where the headers have none; Content-Length, Date and Connection are the
+---server's. RFC 9110.
+---@field on_http? fun(req: moontide.req): (integer?, (string|table|fun(): string?)?, table<string, string|string[]>?)
+---A version of the script has gone live, before its first event: `"start"` at the start of the server, `"reload"` later. Timers
+---and tasks for the whole server belong here.
+---@field on_start? fun(reason: "start"|"reload")
+---The server stops (`"shutdown"`). Connections are still open; the handler has at most a fifth of `shutdown.timeout`, one second
+---at most, before they are told to go.
+---@field on_stop? fun(reason: "shutdown")
+---Handlers by message type: a text message that is a JSON object with that `type`. `msg` is the decoded object, or, where
+---`accepts` has a shape for the type, a clean copy with the declared fields, `type` and `id`.
+---
+---What the handler returns answers the message. With an `id` in the message there is exactly one answer: a value becomes
+---`{"type":"reply","id":id,"data":value}`, nothing becomes a reply without data, and `nil, message, name` becomes
+---`{"type":"error","id":id,"code":name,"message":message}`. Without an `id` only failures are answered. A missing `name` is sent as
+---`failed`.
+---@field on? table<string, fun(conn: moontide.conn, msg: table): (any, string?, string?)>
+---Shapes of messages by type, checked in C before the handler wakes; fields that are not declared are dropped. A message that
+---does not fit is answered with the code `invalid` and the place and reason in the message. Each type needs a handler in `on`. See
+---[shapes](shape.md).
+---@field accepts? table<string, moontide.shape>
+---Handlers by path: `["/game/:id"] = { on_open = ..., on = ... }`. A part `:name` takes one part of the path, `*` as the last part
+---takes the rest; values are in `conn.params` and `req.params` (`params["*"]` for the star), decoded. The most specific path wins.
+---
+---When `routes` is given, only listed paths exist, all others are answered with 404. `["/"] = app` gives a path the handlers of
+---the app itself. A route has its own `on_connect on_open on_close on_message on_binary on_http on accepts limits protocols`; only
+---`app.on_connect` runs for all of them, before the route's own.
+---@field routes? table<string, moontide.app>
+---Kinds of rooms by a pattern of their name, `*` stands for any text. The pattern with the most other letters wins. See
+---[room](#room).
+---@field rooms? table<string, moontide.app.room>
+---Subprotocols in the order of preference: the first that the client lists is chosen (RFC 6455 section 1.9). `on_connect`
+---may choose another one that the client listed.
+---@field protocols? string[]
+---Limits under those of the configuration: `message_bytes`, the largest message after inflating (1 to 1 GiB). Of a route, else of
+---the app, else the setting `limits.message`. A larger message closes the connection with 1009.
+---@field limits? { message_bytes: integer? }
+---A number of your own for the shape of `tide.state`. Kept and checked; used from the version with `on_upgrade` on.
+---@field version? integer
+---Reserved: checked to be a function, not called in this version.
+---@field on_upgrade? fun(state: table, from_version: integer): table
+---Reserved: checked to be a function, not called in this version.
+---@field on_signal? fun(name: string, value: any)
+---Reserved: checked to be a table of tables, without effect in this version.
+---@field actors? table<string, table>
+---Reserved: checked to be a table of functions or tables, without effect in this version.
+---@field jobs? table<string, function|table>
 local app = {}
 
----Before the handshake is answered. May wait: nothing has been sent yet. Fails closed: what is not listed here, or a raise, is 500.
----@param req tide.Req the request
----@return { user: string?, data: table?, expires: number?, protocol: string?, headers: table? }|nil accept nothing to accept; `user` logs in, `data` becomes `conn.data`, `expires` (unix seconds) ends the credentials, `protocol` and `headers` go into the answer. `nil, message` refuses with 403
----@return string? message why not
-function app.on_connect(req) end
+---What `on_connect` may return. Any other key raises, which refuses the client.
+---@class moontide.connect_result
+---who this is: 1 to 256 bytes. Connections of one user are one person in rooms
+---@field user? string
+---the table that becomes `conn.data`
+---@field data? table
+---unix seconds at which the credentials end: the connection is then closed with 4401 "expired"
+---@field expires? number
+---the subprotocol to answer with; one that the client listed
+---@field protocol? string
+---extra headers of the 101 answer
+---@field headers? table<string, string>
 
----The connection is open.
----@param conn tide.Conn
-function app.on_open(conn) end
-
----The connection is over. It is a member of its rooms until this has returned, and `conn.user` and `conn.data` are there; sends give `nil, "closed", "closed"`.
----@param conn tide.Conn
----@param code integer as RFC 6455 has it: 1006 when the socket broke, 1005 when the client gave none
----@param reason string
-function app.on_close(conn, code, reason) end
-
----A text message that `on` does not take.
----@param conn tide.Conn
----@param text string UTF-8
----@return nil nothing or `nil, message, name`, which sends an error
----@return string? message
----@return string? name
-function app.on_message(conn, text) end
-
----A binary message. Without this handler binary messages close the connection with 1003.
----@param conn tide.Conn
----@param bytes string
----@return nil nothing or `nil, message, name`, which sends an error
----@return string? message
----@return string? name
-function app.on_binary(conn, bytes) end
-
----A plain HTTP request that no static file answers. Nothing returned is 404.
----@param req tide.Req
----@return integer? status
----@return string|table|function|nil body a text, a table (sent as JSON) or an iterator (sent piece by piece)
----@return table<string, string>? headers
-function app.on_http(req) end
-
----This version has gone live in this worker.
----@param reason "start"|"reload"|"rollback"
-function app.on_start(reason) end
-
----The server is about to stop; connections are still open. Bounded by `shutdown.timeout`.
----@param reason "shutdown"
-function app.on_stop(reason) end
-
----How rooms of one name or pattern behave.
----@class tide.RoomKind
----@field grace? number seconds that somebody whose last connection broke stays a member (5); coming back in that time is neither a leave nor a join
----@field current? boolean keep the newest message of each `key` and send it to those who join, before anything else
----@field on_join? fun(room: tide.Room, member: tide.Member) somebody came: once per person, not per tab
----@field on_leave? fun(room: tide.Room, member: tide.Member) somebody left for good, after `grace`
----@field allow? fun(conn: tide.Conn, name: string, info: any): any, string? answers joins that clients ask for by themselves: true or the info to let in, `nil, message` to refuse
+---One kind of room: `app.rooms = { ["lobby"] = {...}, ["game:*"] = {...} }`. `on_join` and `on_leave` tell of people, not of
+---connections: a second tab of the same user is silent, and so is a client that comes back within the grace time.
+---@class moontide.app.room
+---seconds that a person who lost the last connection stays a member, 5 by default; `conn:leave` has no grace
+---@field grace? number
+---true: the room keeps the newest message per `key`, and who joins is sent those first. 64 MiB for all rooms together; past that
+---the ones that were not renewed for longest go
+---@field current? boolean
+---somebody came: `member` is `{ user =, id =, info = }`
+---@field on_join? fun(room: moontide.room, member: moontide.member)
+---somebody left for good, after the grace time
+---@field on_leave? fun(room: moontide.room, member: moontide.member)
+---decides about joins that clients ask for by `{"type":"join","room":name,"info":any}` where `on` has no `join`: `true` lets the
+---client in, any other true value too and becomes its info, `nil, message` refuses with the code `denied`. Without `allow` the
+---rooms of this kind cannot be joined that way. `{"type":"leave","room":name}` works for every room
+---@field allow? fun(conn: moontide.conn, name: string, info: any): (any, string?, string?)
+---reserved: without effect in this version
+---@field presence? any
+---reserved: a number of messages; without effect in this version
+---@field history? integer
+---reserved: seconds; without effect in this version
+---@field ttl? number

@@ -1,91 +1,126 @@
----@meta
--- conn: one connection
---
--- There is one object per connection, so it can be compared and used as a table key. It may be kept for ever: after the close its methods give
--- `nil, "closed", "closed"`, `conn.id` and `conn.data` stay, and the other fields are nil once `on_close` has returned. An unknown field raises with the
--- nearest name.
+---@meta _
+-- conn: one WebSocket connection.
 
----How a message is sent.
----@class tide.SendOptions
----@field except? tide.Conn|string|(tide.Conn|string)[] who is left out: a conn, a user id or a list of them
----@field key? string replaces a message of this key that still waits in the outbox, in its place: a slow reader gets only the newest
----@field volatile? boolean the first to be dropped when the outbox is over its limit
-
----@class tide.Conn
----@field id string unique while the server runs; the name for logs and clients
----@field ip string the client's address; nil when the socket is gone
----@field path string of the request, decoded
----@field params table<string, string> the parts of the path that the route's `:name` took
----@field query table<string, string> arguments behind the `?`, decoded
----@field protocol string? the chosen subprotocol
----@field user string? who this is. Can be set: logs in, changes or (nil) logs out
----@field data table the script's own fields. Made when it is first touched; stays over reloads
----@field expires number? unix seconds at which the credentials end; then the connection is closed with 4401. Can be set
----@field latency number? seconds of the last ping's round trip
----@field buffered integer bytes in the outbox
----@field resumed boolean whether this connection goes on where an earlier one broke; false in this version
+---Handlers get the connection as their first argument. The object may be kept: there is one per connection, so it compares equal
+---and works as a table key, and after the close every method gives `nil, "closed", "closed"`. Reading or setting a field that does
+---not exist raises with the nearest name; your own fields go in `conn.data`.
+---@class moontide.conn
+---short name of the connection, also in the log: "c" and letters or digits. Never used twice while the server runs
+---@field id string
+---address of the client: "203.0.113.9", "2001:db8::1" or "unix". nil once the socket is gone
+---@field ip string?
+---path of the request, decoded. nil after the end
+---@field path string?
+---values of the route's `:name` and `*` parts, decoded. A new table each time
+---@field params table<string, string>
+---arguments of the URL, decoded; of several with one name the last counts. A new table each time
+---@field query table<string, string>
+---the subprotocol that was agreed on, nil for none
+---@field protocol string?
+---who it is, nil for nobody. Can be set, also to nil: the memberships of the connection move to that person, with `on_leave` and
+---`on_join` where that makes a difference. 1 to 256 bytes
+---@field user string?
+---a table of your own, made when it is first touched. Stays over reloads, and with the object after the close
+---@field data table
+---unix seconds at which the credentials end, nil for never. Can be set: when the time comes the connection is closed with 4401
+---@field expires number?
+---seconds of the last ping's round trip, nil before the first
+---@field latency number?
+---bytes that wait to be sent
+---@field buffered integer?
+---whether this connection took up an earlier one; always false in this version
+---@field resumed boolean?
 local conn = {}
 
----Queue a text message. It leaves after the running handler, together with everything else of this turn.
----@param message string|table UTF-8 text, or a table that is sent as JSON. Anything else raises
----@param opts? tide.SendOptions
----@return true|nil ok nil after `"closed"`, `"dropped"` (volatile, the reader is slow) or `"overflow"` (the outbox is full: the connection is closing with 1013)
+---Queue a text message for this client. It leaves with everything else at the end of the turn. A table is sent as JSON.
+---
+---Fails: `closed`; `dropped` (a `volatile` message to a slow reader); `overflow` (the outbox is over `limits.outbox`: what was
+---queued is lost, the client is closed with 1013); `nomem`.
+---Raises: when the text is not UTF-8, when the table cannot be written as JSON, and while a script loads.
+---@param message string|table # text, or a table for JSON
+---@param opts? moontide.send_opts # see below
+---@return true? ok
 ---@return string? message
 ---@return string? name
 function conn:send(message, opts) end
 
 ---Queue a binary message.
----@param bytes string any bytes
----@param opts? tide.SendOptions
----@return true|nil ok
+---
+---Fails: as `conn:send`.
+---@param bytes string # any bytes
+---@param opts? moontide.send_opts # see below
+---@return true? ok
 ---@return string? message
 ---@return string? name
 function conn:send_binary(bytes, opts) end
 
----Close the connection behind what is queued.
----@param code? integer 1000-1003, 1007-1014 or 3000-4999 (1000)
----@param reason? string at most 123 bytes of UTF-8
----@return true|nil ok
+---Begin the closing handshake behind what is queued. `on_close` comes when it is over. RFC 6455 section 7.
+---
+---Fails: `closed`.
+---Raises: for codes other than 1000-1003, 1007-1014 and 3000-4999, and for a reason of more than 123 bytes or that is not UTF-8.
+---@param code? integer # 1000 by default
+---@param reason? string # told to the client
+---@return true? ok
 ---@return string? message
 ---@return string? name
 function conn:close(code, reason) end
 
----Become a member of a room. Joining again changes the info only.
----@param room string 1 to 256 bytes
----@param info? any what the others see of this member, kept as JSON (at most 64 KiB)
----@return true|nil ok nil after `"closed"` or `"full"` (over 10,000 rooms)
+---Become a member of a room, which begins to exist with its first member. Once more is fine and gives new info. The messages that a
+---`current` room keeps are sent to this connection first, then `on_join` of the room runs when the person is new in it.
+---
+---Fails: `closed`; `full` (10,000 rooms for one connection); `nomem`.
+---@param room string # name of the room, 1 to 256 bytes
+---@param info? any # shown in `room:members()` and to `on_join`; anything that JSON can hold, up to 64 KiB
+---@return true? ok
 ---@return string? message
 ---@return string? name
 function conn:join(room, info) end
 
 ---Leave a room at once, without grace.
----@param room string
----@return boolean|nil was_member
+---
+---Fails: `closed`.
+---@param room string # name of the room
+---@return boolean? was_member # false when it was no member
 ---@return string? message
 ---@return string? name
 function conn:leave(room) end
 
----The rooms that this connection is in, also in `on_close`.
----@return string[]|nil names sorted
+---The rooms that this connection is in, also inside `on_close`.
+---
+---Fails: `closed` (after `on_close` has returned).
+---@return string[]? names # sorted
 ---@return string? message
 ---@return string? name
 function conn:rooms() end
 
----Wait until everything queued has left. For writers of much data: send, drain, send.
----@param timeout? number seconds (no limit)
----@return true|nil ok nil after `"closed"` or `"timeout"`
+---Wait until everything that was queued has been given to the system, so that a long answer is sent as fast as the client reads it.
+---
+---Waits: until the outbox is empty.
+---Fails: `closed`, `timeout`.
+---@param timeout? number # seconds; without it there is no limit
+---@return true? ok
 ---@return string? message
 ---@return string? name
 function conn:drain(timeout) end
 
----Start a task that ends with the connection: it is cancelled at the close.
----@param fn function
----@param ... any arguments of fn
----@return tide.Task|nil task
+---Start work that belongs to this connection: it is cancelled when the connection closes. It starts when the running handler
+---waits or ends. See [task](task.md).
+---
+---Fails: `closed`.
+---@param fn fun(...: any) # runs in a coroutine of its own
+---@param ... any # its arguments
+---@return moontide.task? task
 ---@return string? message
 ---@return string? name
 function conn:spawn(fn, ...) end
 
----All open connections of this worker. They may come and go while the loop runs.
----@return fun(): tide.Conn? iterator
-function tide.conns() end
+---Options of every send: `conn`, user, room and `tide.broadcast`. An unknown option raises.
+---@class moontide.send_opts
+---who does not get it: a conn, a user id, or a list of both
+---@field except? moontide.conn|string|(moontide.conn|string)[]
+---a message with the same key to the same receiver (for a room: in the same room) that is still queued is replaced by this one, in its
+---place: a slow reader gets only the newest
+---@field key? string
+---true: first to be dropped when the outbox is over its limit; the client is told how many were
+---(`{"type":"dropped","count":3}`)
+---@field volatile? boolean

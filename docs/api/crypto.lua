@@ -1,66 +1,57 @@
----@meta
--- tide.crypto
---
--- By OpenSSL. Digests are `md5 sha1 sha224 sha256 sha384 sha512 sha3-256 sha3-512 blake2s256 blake2b512`; an unknown name raises with the nearest.
--- `as` is the encoding of a result or text: `raw`, `hex`, `base64` (with padding) or `base64url` (without).
+---@meta _
+-- tide.crypto: digests, random bytes, comparing secrets, encodings.
 
----@alias tide.Encoding "raw"|"hex"|"base64"|"base64url"
+---By OpenSSL. Encodings are "raw", "hex", "base64" (RFC 4648 section 4) and "base64url" (section 5, without padding). Digests are md5,
+---sha1, sha224, sha256, sha384, sha512, sha3-256, sha3-512, blake2s256 and blake2b512; an unknown name raises with the nearest.
+---@class moontide.crypto
+local crypto = {}
 
-tide.crypto = {}
-
----@param name string
----@param data string
----@param as? tide.Encoding (hex)
+---@param name string # of the digest
+---@param data string # any bytes
+---@param as? moontide.encoding # "hex" by default
 ---@return string digest
-function tide.crypto.digest(name, data, as) end
+function crypto.digest(name, data, as) end
 
----@param name string of the digest
----@param key string
----@param data string
----@param as? tide.Encoding (hex)
+---HMAC, RFC 2104.
+---@param name string # of the digest
+---@param key string # any bytes
+---@param data string # any bytes
+---@param as? moontide.encoding # "hex" by default
 ---@return string mac
-function tide.crypto.hmac(name, key, data, as) end
+function crypto.hmac(name, key, data, as) end
 
----A digest in pieces.
----@param name? string (sha256)
----@return tide.Hasher hasher
-function tide.crypto.hasher(name) end
+---For data that comes in pieces. See [hasher](hasher.md).
+---@param name? string # of the digest, "sha256" by default
+---@return moontide.hasher hasher
+function crypto.hasher(name) end
 
----Random bytes that nobody can guess.
----@param n integer 1 to 1048576 bytes
----@param as? tide.Encoding (raw)
+---Random bytes that are fit for keys and tokens.
+---@param n integer # bytes, 1 to 1048576
+---@param as? moontide.encoding # "raw" by default
 ---@return string bytes
-function tide.crypto.random(n, as) end
+function crypto.random(n, as) end
 
----@return string uuid a random one (version 4): `0b7e151c-9f3a-4c1d-8e57-5d2a3c4b6f70`
-function tide.crypto.uuid() end
+---@return string uuid # a random UUID, RFC 9562 version 4
+function crypto.uuid() end
 
----Compare secrets: takes the same time wherever they differ. nil is never equal, not even to nil.
----@param a string?
----@param b string?
+---Compare two secrets in a time that does not tell where they differ. nil is never equal, not even to nil.
+---@param a string? # for instance what the client sent
+---@param b string? # for instance what it should be
 ---@return boolean equal
-function tide.crypto.equal(a, b) end
+function crypto.equal(a, b) end
 
----@param bytes string
----@param as tide.Encoding
+---@param bytes string # any bytes
+---@param as moontide.encoding # how to write them
 ---@return string text
-function tide.crypto.encode(bytes, as) end
+function crypto.encode(bytes, as) end
 
----@param text string? nil is a failure, not a mistake
----@param as tide.Encoding
----@return string? bytes nil after `"malformed"` or `"missing"`
+---Fails: `malformed`; `missing` for nil.
+---@param text string? # nil is no mistake
+---@param as moontide.encoding # how it is written
+---@return string? bytes
 ---@return string? message
 ---@return string? name
-function tide.crypto.decode(text, as) end
+function crypto.decode(text, as) end
 
----@class tide.Hasher
-local hasher = {}
-
----@param bytes string
----@return tide.Hasher hasher the same
-function hasher:update(bytes) end
-
----The digest so far; more may follow.
----@param as? tide.Encoding (hex)
----@return string digest
-function hasher:digest(as) end
+---How bytes are written as text.
+---@alias moontide.encoding "raw"|"hex"|"base64"|"base64url"

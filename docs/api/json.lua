@@ -1,25 +1,31 @@
----@meta
--- tide.json
---
--- Strict JSON (RFC 8259) without loss. Integers stay integers and are exact to 64 bits; numbers with a point or an exponent are floats, and floats are
--- written so that they read back the same. A null member of an object is absent; inside lists null is `tide.null`. Lists stay lists, also empty ones
--- that came from JSON, from this API or from `tide.json.array`; an empty table of the script's own is `{}`. `require "cjson"` gives lua-cjson
--- itself, with its own rules.
+---@meta _
+-- tide.json: JSON text and values, exact.
 
-tide.json = {}
+---Strict RFC 8259. Integers stay integers and are exact to 64 bits, floats are written so that they read back the same. A member that
+---is null is absent after decoding; inside lists and alone null is `tide.null`. Lists stay lists: `[]` decodes to a table that is
+---written as `[]` again, and so do all lists that this API returns. Tables are read raw, metamethods do not run. At most 128 levels
+---deep.
+---
+---`require "cjson"` gives lua-cjson itself, where that module is installed, with its own habits.
+---@class moontide.json
+local json = {}
 
----@param value any nil, boolean, number, string, table or `tide.null`. A table with the keys 1..n is a list, one with names an object. Raises with the place for all else: `value.players[3]: cannot be written as JSON: function`
----@return string text
-function tide.json.encode(value) end
+---Raises: for what JSON cannot hold (functions, NaN, mixed keys, text that is not UTF-8, tables in themselves), with the place in it;
+---and past 64 MiB.
+---@param value any # nil is written as null
+---@return string text # without line breaks
+function json.encode(value) end
 
----@param text string? at most 16 MiB; nil is a failure, not a mistake
----@return any value nil after `"json"` or `"too_large"`; null as the whole text is `tide.null`
----@return string? message with the position: `not valid JSON at byte 4: a value was expected`
+---Fails: `json` with the position, also for nil; `too_large` past 16 MiB.
+---@param text string? # nil is no mistake, so that a missing body may be given
+---@return any value
+---@return string? message
 ---@return string? name
-function tide.json.decode(text) end
+function json.decode(text) end
 
----Make a table a list for good, also while it is empty. It gets a metatable; one that has another raises.
----@generic T: table
----@param t T
----@return T t the same table
-function tide.json.array(t) end
+---Mark a table as a list, so that it is written as `[]` while it is empty.
+---
+---Raises: for a table with a metatable of its own.
+---@param t table # a list, or an empty table
+---@return table t # the same table
+function json.array(t) end

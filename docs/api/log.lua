@@ -1,28 +1,23 @@
----@meta
--- tide.log and tide.env
---
--- A line carries the time, the level, the message, the fields, and of itself the connection, its address and path, and the version of the script.
--- `print(...)` is an info line. What is below `log.level` costs nothing but the call.
+---@meta _
+-- tide.log: lines for the server's log.
 
-tide.log = {}
+---Each line carries the time, the level, the connection with its address and path where there is one, and the version of the script.
+---`print(...)` is an info line too.
+---@class moontide.log
+local log = {}
 
----@param message any
----@param fields? table<string, any> strings as they are, all else as JSON; at most 32
-function tide.log.debug(message, fields) end
+---@param message any # made text by tostring; may have several lines
+---@param fields? table<string, any> # more facts: strings, or anything that JSON can hold; at most 32
+function log.debug(message, fields) end
 
----@param message any
----@param fields? table<string, any>
-function tide.log.info(message, fields) end
+---@param message any # as above
+---@param fields? table<string, any> # as above
+function log.info(message, fields) end
 
----@param message any
----@param fields? table<string, any>
-function tide.log.warn(message, fields) end
+---@param message any # as above
+---@param fields? table<string, any> # as above
+function log.warn(message, fields) end
 
----@param message any
----@param fields? table<string, any>
-function tide.log.error(message, fields) end
-
----Environment variables of the server: `tide.env.JWT_KEY`, nil when not set. Read only. `assert(tide.env.X, "set X")` as a first line makes a
----version without it fail to load.
----@type table<string, string?>
-tide.env = {}
+---@param message any # as above
+---@param fields? table<string, any> # as above
+function log.error(message, fields) end

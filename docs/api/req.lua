@@ -1,30 +1,59 @@
----@meta
--- req: one HTTP request or handshake
---
--- What `on_connect` and `on_http` get.
+---@meta _
+-- req: an HTTP request or a handshake, for `on_connect` and `on_http`.
 
----@class tide.Req
+---A copy of the request: it stays whole as long as the script holds it, also when the client has gone. Fields are made when they are
+---first asked for. They cannot be set: `on_connect` returns what the connection should carry. An unknown field raises with the
+---nearest name.
+---@class moontide.req
+---"GET", "POST" and so on
 ---@field method string
----@field path string decoded, without the query
----@field params table<string, string> what the route's `:name` took
----@field query table<string, string> decoded
----@field headers table<string, string> by name in any case; several lines of one name are joined
+---the path, decoded
+---@field path string
+---values of the route's `:name` and `*` parts, decoded
+---@field params table<string, string>
+---arguments of the URL, decoded; of several with one name the last counts
+---@field query table<string, string>
+---headers by name, in any case: `req.headers["User-Agent"]`. Several lines of one name are joined by ", " (RFC 9110 section 5.3).
+---`pairs` gives the names in lower case
+---@field headers table<string, string>
+---cookies by name; of several with one name the first counts (RFC 6265)
 ---@field cookies table<string, string>
----@field protocols string[] subprotocols that the client offers
+---subprotocols that the client lists, in its order
+---@field protocols string[]
+---address of the client: "203.0.113.9", "2001:db8::1" or "unix"
 ---@field ip string
+---the Origin header, which browsers send: where the page came from
 ---@field origin string?
----@field tls { version: string, cipher: string, sni: string?, client: { cn: string }? }? nil on plain connections; `client` only when its certificate was verified
----@field body string of `on_http`
----@field user string? in a route's `on_connect`: who `app.on_connect` let in
----@field data table? likewise
+---facts of the TLS connection, nil on a plain one
+---@field tls moontide.req.tls?
+---the body, whole, decoded from its transfer coding; empty for handshakes. Up to `limits.body`
+---@field body string
+---in the `on_connect` of a route: what `app.on_connect` returned as `user`
+---@field user string?
+---in the `on_connect` of a route: what `app.on_connect` returned as `data`
+---@field data table?
 local req = {}
 
----A token from the Authorization header (Bearer), the query, a cookie or the list of subprotocols.
----@param name? string of the query argument and the cookie ("token")
----@return string? token
+---A token from one of the usual places, in this order: the header `Authorization: Bearer TOKEN` (RFC 6750), the argument of that
+---name in the URL, the cookie of that name, and the subprotocols: the entry behind `bearer`, or an entry `bearer.TOKEN`. Browsers
+---cannot set headers for a WebSocket; `new WebSocket(url, ["bearer", token])` is their way.
+---@param name? string # of the argument and the cookie, "token" by default
+---@return string? token # nil when there is none; compare it with `tide.crypto.equal`
 function req:token(name) end
 
----The body as JSON, checked. Where it does not fit, the request is answered with 400 and the reason, and this call does not return.
----@param shape? tide.Shape
----@return any value
+---The body as JSON. What is not JSON, or does not fit the shape, answers the request with 400 and the reason, and the call never
+---returns.
+---@param shape? moontide.shape # see [shapes](shape.md)
+---@return any value # with a shape: a clean copy
 function req:json(shape) end
+
+---`req.tls`.
+---@class moontide.req.tls
+---"TLSv1.3" or "TLSv1.2"
+---@field version string
+---name of the cipher
+---@field cipher string
+---the name that the client asked for (SNI)
+---@field sni? string
+---`cn`: common name of a verified client certificate; nil when there was none
+---@field client? { cn: string }

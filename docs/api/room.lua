@@ -1,62 +1,71 @@
----@meta
--- Rooms
---
--- A room needs no making: it exists while somebody is in it, and a room object is just its name with methods. Members are people: two tabs of one user
--- are one member with two connections, and a connection without a user is a member by itself.
+---@meta _
+-- room: who hears what: `tide.room(name)`.
 
----The room of this name.
----@param name string 1 to 256 bytes
----@return tide.Room room
-function tide.room(name) end
-
----Rooms that somebody is in.
----@param prefix? string only names that begin with it
----@return { name: string, count: integer }[] rooms
-function tide.rooms(prefix) end
-
----Somebody in a room, as lists and hooks show it: a record, not a connection, because it may be on another worker.
----@class tide.Member
----@field user string? nil when nobody logged in
----@field id string id of the first connection of this person in the room
----@field info any what was given to `join`
-
----@class tide.Room
+---A room is a name and its members. It begins with the first member and ends with the last; asking about or sending to a room that
+---does not exist is no error. Members are people: several connections of one user count once. Room objects of one name are equal.
+---What rooms of a kind do is said in `app.rooms`, see [app](app.md#room).
+---@class moontide.room
+---its name
 ---@field name string
 local room = {}
 
----Send a text message to every connection in the room. It is built once for all.
----@param message string|table
----@param opts? tide.SendOptions with `key` in a room that keeps `current` messages, it also becomes what those who join later are sent first
----@return true ok also when nobody is there
+---Send to everybody in the room. The message is written and framed once, however many members there are. With a `key`, a room with
+---`current = true` keeps it for those who join later, also while nobody is there.
+---
+---Fails: `nomem`.
+---Raises: as `conn:send`.
+---@param message string|table # text, or a table for JSON
+---@param opts? moontide.send_opts # as for every send
+---@return true? ok
+---@return string? message
+---@return string? name
 function room:send(message, opts) end
 
----@param bytes string
----@param opts? tide.SendOptions
----@return true ok
+---Send a binary message to everybody in the room.
+---
+---Fails: `nomem`.
+---@param bytes string # any bytes
+---@param opts? moontide.send_opts # as for every send
+---@return true? ok
+---@return string? message
+---@return string? name
 function room:send_binary(bytes, opts) end
 
----@param who tide.Conn|string a conn, or a user id (also while in grace)
----@return boolean is_member
+---@param who moontide.conn|string # a connection, or a user id
+---@return boolean found # a user counts during the grace time too
 function room:has(who) end
 
----@return integer people those in grace too
+---@return integer people # those in grace too; 0 for a room that is not there
 function room:count() end
 
----@return tide.Member[] members in the order in which they came
+---Everybody in the room, in the order in which they came. Records, not connections.
+---@return moontide.member[] members
 function room:members() end
 
----Not in this version: raises.
+---Raises: always. Rooms keep no history in this version.
+---@return nil
 function room:history() end
 
----Forget the current message of a key, so that nobody who joins later is sent it.
----@param key string
----@return boolean was_there
+---Forget the kept message of a key, in a room with `current = true`.
+---@param key string # the key it was sent with
+---@return boolean was_there # false when there was none
 function room:forget(key) end
 
----Everybody leaves at once, without grace.
+---Everybody leaves at once, without grace. `on_leave` runs for each person.
 function room:empty() end
 
----Close the connections of all members.
----@param code? integer as for `conn:close`
----@param reason? string
+---Close the connections of everybody in the room.
+---
+---Raises: as `conn:close`.
+---@param code? integer # 1000 by default
+---@param reason? string # told to the clients
 function room:close_all(code, reason) end
+
+---A person in a room, as `members`, `on_join` and `on_leave` have it.
+---@class moontide.member
+---who it is, nil when nobody logged in on that connection
+---@field user? string
+---id of the person's first connection in this room, for `tide.conn`
+---@field id string
+---what was given at `join`
+---@field info? any

@@ -1,22 +1,29 @@
----@meta
--- Shapes
---
--- A shape says what a value must look like. `app.accepts`, `tide.check` and `req:json` take them. They are compiled once and checked in C; a value that
--- fits is copied with the declared fields only, a value that does not gives a message such as `text: string 1..2000 expected, got nothing`.
---
--- | shape | takes |
--- |---|---|
--- | `"string"`, `"string 1..64"`, `"string 64"` | text of so many characters (code points, not bytes) |
--- | `"integer"`, `"integer 1..9"` | a whole number; `5.0` is none |
--- | `"number"`, `"number -1..1"`, `"number 0.."` | any number but nan |
--- | `"boolean"` | true or false |
--- | `"any"` | whatever there is |
--- | `"string? 1..64"`, `"any?"` | `?` behind the word: may be missing |
--- | `"'buy'\|'sell'"`, `"'a'\|'b'?"` | one of these words |
--- | `{ field = shape, ... }` | an object; fields that are not named here are dropped |
--- | `{ shape, min = 1, max = 100 }` | a list |
--- | `function(value) -> ok, message` | what the function lets pass; it must not wait |
---
--- Mistakes in a shape raise where it is first used: `accepts.join.room: unknown shape 'strng'; did you mean string?`
+---@meta _
+-- shapes: what a message or a value must look like, checked in C.
 
----@alias tide.Shape string|table|fun(value: any): boolean?, string?
+---A shape is a text, a table or a function. The same shapes are used by `app.accepts`, `tide.check` and `req:json`.
+---
+--- | shape | takes |
+--- | --- | --- |
+--- | `"string"`, `"string 1..64"` | text; the range counts characters (code points) |
+--- | `"integer"`, `"integer 0..100"` | whole numbers; `5.0` is none |
+--- | `"number"`, `"number -1..1"` | integers and floats, never NaN |
+--- | `"boolean"` | true and false |
+--- | `"any"` | everything that is there |
+--- | `"'buy'\|'sell'"` | one of these words |
+--- | `{ field = shape, ... }` | an object; fields that are not named are dropped |
+--- | `{ shape, min = 1, max = 10 }` | a list of that shape, with bounds for its length |
+--- | `function(value) return ok, message end` | what the function says |
+---
+---A `?` behind the kind (`"string? 1..64"`) or behind the words makes it optional: missing and null are fine then. A range may
+---leave one end open (`1..`, `..64`) or be one number (`16`).
+---
+---Checking makes a copy and never changes the value. A value that does not fit gives a sentence with the place:
+---`text: string 1..2000 expected, got nothing`. A shape that cannot be read raises where it is given, with the nearest name.
+---
+---```lua
+---app.accepts = {
+---  order = { side = "'buy'|'sell'", amount = "integer 1..1000", note = "string? ..200", tags = { "string 1..20", max = 5 } },
+---}
+---```
+---@alias moontide.shape string|table|fun(value: any): (any, string?)

@@ -1,55 +1,24 @@
----@meta
--- Waiting, tasks and timers
---
--- A call that waits lets other events run and comes back where it was. Waiting works in handlers, tasks, timers and hooks; not while a script loads,
--- not in a coroutine of the script's own (`tide.spawn` is for that), not in metamethods, iterators and callbacks of C functions such as `table.sort`: there it raises.
---
--- Cancelling unwinds: the waiting call never returns, `<close>` variables run, nothing is logged. `<close>` code may not wait then.
+---@meta _
+-- task: work that runs beside the handlers: `tide.spawn`, `conn:spawn`.
 
----Wait.
----@param seconds number
----@return true ok
-function tide.sleep(seconds) end
-
----Run a function beside this one. It begins when the running handler waits or ends.
----@param fn function
----@param ... any arguments of fn
----@return tide.Task task
-function tide.spawn(fn, ...) end
-
----Run a function and wait for it, but not longer; past the time it is cancelled.
----@param seconds number
----@param fn function
----@param ... any arguments of fn
----@return any ... its results, or `nil, "timeout", "timeout"`
-function tide.timeout(seconds, fn, ...) end
-
----Call once, later. A function is called in the version that made the timer; a name means `app.name` of the version that is live then.
----@param seconds number
----@param fn function|string
----@param ... any arguments
----@return tide.Timer timer
-function tide.after(seconds, fn, ...) end
-
----Call again and again, until cancelled or until this version ends. Calls never overlap: one that takes longer than the period delays the next.
----@param seconds number above 0
----@param fn fun(elapsed: number) gets the seconds since the last call
----@return tide.Timer timer
-function tide.every(seconds, fn) end
-
----@class tide.Task
+---A task is a function in a coroutine of its own. Its object may be kept or dropped; the task runs either way. An error in it is
+---logged with its traceback.
+---
+---A task that is cancelled unwinds: the call that it waits in never returns, its `<close>` variables run, and no error is counted.
+---`<close>` code may not wait. As a `<close>` variable itself (`local t <close> = tide.spawn(...)`) a task ends with the block.
+---@class moontide.task
 local task = {}
 
----Wait for its end. A function that raised gives `nil, message, "error"`, a cancelled one `nil, "cancelled", "cancelled"`.
----@param timeout? number seconds (no limit); then `nil, "timeout", "timeout"`, and the task goes on
----@return any ... its results
+---Wait for the end of a task and take its results. Any number of times, also after the end.
+---
+---Waits: until the task has ended.
+---Fails: `timeout` (it goes on), `cancelled`, `denied` (it called `tide.reject`); and "error" with the message when it raised.
+---@param timeout? number # seconds; without it there is no limit
+---@return any ... # what the function returned
+---@return string? message
+---@return string? name
 function task:join(timeout) end
 
----@return boolean was_alive
+---End the task. One that runs at the moment ends where it next waits.
+---@return boolean cancelled # false when it had ended
 function task:cancel() end
-
----@class tide.Timer
-local timer = {}
-
----@return boolean was_pending
-function timer:cancel() end

@@ -1,37 +1,126 @@
 ---@meta moontide
--- tide: the rest
---
--- `local tide = require "moontide"`.
---
--- **Failures.** What can fail in the world returns `nil, message, name`; the author's mistakes raise. Names are a closed list: `closed overflow dropped
--- offline timeout cancelled refused tls dns too_large malformed json invalid denied limited missing expired full busy constraint not_found`; scripts may
--- add their own. Times are seconds.
---
--- **Where state lives.** A `local` belongs to this version and worker; `tide.state` to this worker, over reloads; a store in memory to the server, until it
--- is restarted.
+-- tide: the server as scripts see it: `local tide = require "moontide"`.
 
----@class tide
----@field state table this worker's own, kept over reloads. Read only while a script loads
----@field null lightuserdata JSON's null inside lists
----@field version string hash of the sources that are running
----@field worker integer number of this worker, from 1
-tide = {}
+---Each version of a script has its own copy of this table. While a script loads, calls that act (sends, joins, writes to stores and to
+---`tide.state`) raise "not while loading: use on_start"; timers and tasks are noted and start when the version goes live.
+---@class moontide.tide
+---JSON text and values
+---@field json moontide.json
+---digests, random bytes, encodings
+---@field crypto moontide.crypto
+---lines for the server's log; `print` writes an info line too
+---@field log moontide.log
+---stores of keys and values
+---@field store moontide.store.table
+---variables of the environment
+---@field env moontide.env
+---a table that stays over reloads
+---@field state moontide.state
+---null inside lists and as a whole JSON text; members of objects that are null are absent instead
+---@field null lightuserdata
+---short hash of the sources of the running version: 8 hex digits, as in the log. nil until the script has been loaded
+---@field version string?
+---number of the worker, from 1; always 1 in this version
+---@field worker integer
+local tide = {}
 
----@return number seconds since 1970, with a fraction
+---@return number time # unix seconds, with a fraction
 function tide.now() end
 
----End the handler and answer with this: an HTTP status for requests and handshakes, an error reply for messages. Never returns, and no pcall keeps it.
----@param status integer 400 to 599
----@param message? string
----@param headers? table<string, string>
+---Wait.
+---
+---Waits: that long. Everything else goes on.
+---@param seconds number # 0 lets others run first
+---@return true done
+function tide.sleep(seconds) end
+
+---Start work that belongs to no connection. It begins when the running handler waits or ends, and goes on over reloads in the version
+---that started it.
+---@param fn fun(...: any) # runs in a coroutine of its own
+---@param ... any # its arguments
+---@return moontide.task task
+function tide.spawn(fn, ...) end
+
+---Call a function, but not for longer than so many seconds; then it is cancelled.
+---
+---Waits: until the function returns or the time is over.
+---Fails: `timeout`; `denied`, `cancelled` and "error" as `task:join`.
+---@param seconds number # time for it
+---@param fn fun(...: any): ... # may wait
+---@param ... any # its arguments
+---@return any ... # what the function returned
+---@return string? message
+---@return string? name
+function tide.timeout(seconds, fn, ...) end
+
+---Call a function once, later. A function is called in the version that made the timer; a name calls `app.NAME(...)` of the version
+---that is live by then, so a reload in between counts.
+---@param seconds number # from now on
+---@param fn function|string # what to call
+---@param ... any # its arguments
+---@return moontide.timer timer
+function tide.after(seconds, fn, ...) end
+
+---Call a function again and again. It never overlaps itself: calls that would have come while it ran are left out. Ends with the
+---version that made it, so `on_start` is the place for it.
+---@param seconds number # between two calls, above 0
+---@param fn fun(elapsed: number) # gets the seconds since its last call
+---@return moontide.timer timer
+function tide.every(seconds, fn) end
+
+---@param name string # 1 to 256 bytes
+---@return moontide.room room
+function tide.room(name) end
+
+---The rooms that somebody is in.
+---@param prefix? string # only names that begin so
+---@return { name: string, count: integer }[] rooms # count is people
+function tide.rooms(prefix) end
+
+---@param id string # 1 to 256 bytes
+---@return moontide.user user
+function tide.user(id) end
+
+---@param id string # the `id` of a connection
+---@return moontide.conn.remote remote
+function tide.conn(id) end
+
+---The open connections of this worker. Connections may come and go between two steps.
+---
+---```lua
+---for conn in tide.conns() do conn:send { type = "notice", text = "tea is ready" } end
+---```
+---@return fun(): moontide.conn? iterator # for a `for` loop
+function tide.conns() end
+
+---Send to every connection.
+---
+---Fails: `nomem`.
+---Raises: as `conn:send`.
+---@param message string|table # text, or a table for JSON
+---@param opts? moontide.send_opts # as for every send
+---@return true? ok
+---@return string? message
+---@return string? name
+function tide.broadcast(message, opts) end
+
+---Refuse what the client asks for. Never returns, and no `pcall` keeps it. In `on_connect` and `on_http` it is the answer; in a
+---message's handler it becomes an error reply with the number as `code`. It never counts as a failure of the script.
+---
+---Raises: outside of a handler, and for a status that is not 400 to 599.
+---@param status integer # 400 to 599
+---@param message? string # told to the client; by default the name of the status
+---@param headers? table<string, string> # more headers of the answer
 function tide.reject(status, message, headers) end
 
----Check a value against a shape.
----@param value any
----@param shape tide.Shape compiled once per table or function: later changes of it are not seen
----@return any value a copy with the declared fields only, or nil
+---Check a value against a shape. See [shapes](shape.md).
+---
+---Fails: `invalid`, the message names the place.
+---@param value any # nothing is changed in it
+---@param shape moontide.shape # compiled once per text or table
+---@return any copy # the value; of objects a copy with the declared fields
 ---@return string? message
----@return "invalid"? name
+---@return string? name
 function tide.check(value, shape) end
 
 return tide

@@ -1,101 +1,60 @@
----@meta
--- People, and connections by id
---
--- `tide.user(id)` is a person: all connections that have this `conn.user`. `tide.conn(id)` is the connection of this `conn.id`. Both may be made for
--- ids that nobody has; then the methods give `nil, "nobody there", "offline"`.
+---@meta _
+-- user: a person, with all tabs and devices: `tide.user(id)`.
 
----A person.
----@param id string 1 to 256 bytes
----@return tide.User user
-function tide.user(id) end
-
----A connection, by its id.
----@param id string
----@return tide.Remote conn
-function tide.conn(id) end
-
----Send a text message to every connection.
----@param message string|table
----@param opts? tide.SendOptions
----@return true ok
-function tide.broadcast(message, opts) end
-
----@class tide.User
+---A user is the text that `on_connect` returned as `user` or that was set as `conn.user`. The object holds the id only, so it may be
+---made for anybody at any time.
+---@class moontide.user
 local user = {}
 
----Send to all connections of this person.
----@param message string|table
----@param opts? tide.SendOptions
----@return true|nil ok
+---Send to every connection of this person. That one of them is slow does not count as a failure.
+---
+---Fails: `offline` (nobody there), `nomem`.
+---Raises: as `conn:send`.
+---@param message string|table # text, or a table for JSON
+---@param opts? moontide.send_opts # as for every send
+---@return true? ok
 ---@return string? message
 ---@return string? name
 function user:send(message, opts) end
 
----@param bytes string
----@param opts? tide.SendOptions
----@return true|nil ok
+---Send a binary message to every connection of this person.
+---
+---Fails: `offline`, `nomem`.
+---@param bytes string # any bytes
+---@param opts? moontide.send_opts # as for every send
+---@return true? ok
 ---@return string? message
 ---@return string? name
 function user:send_binary(bytes, opts) end
 
----Close all connections of this person.
----@param code? integer as for `conn:close`
----@param reason? string
----@return true|nil ok
+---Close every connection of this person.
+---
+---Fails: `offline`.
+---@param code? integer # 1000 by default
+---@param reason? string # told to the clients
+---@return true? ok
 ---@return string? message
 ---@return string? name
 function user:close(code, reason) end
 
----Make all connections of this person members of a room.
----@param room string
----@param info? any
----@return true|nil ok
+---Put every connection of this person into a room.
+---
+---Fails: `offline`, `full`, `nomem`.
+---@param room string # name of the room, 1 to 256 bytes
+---@param info? any # anything that JSON can hold, up to 64 KiB
+---@return true? ok
 ---@return string? message
 ---@return string? name
 function user:join(room, info) end
 
----@param room string
----@return boolean|nil was_member whether one of them was
+---Take every connection of this person out of a room, without grace.
+---
+---Fails: `offline`.
+---@param room string # name of the room
+---@return boolean? was_member # whether one of them was a member
 ---@return string? message
 ---@return string? name
 function user:leave(room) end
 
----@return integer connections open ones, 0 when nobody is there
+---@return integer count # open connections of this person, 0 for nobody
 function user:count() end
-
----@class tide.Remote
-local remote = {}
-
----@param message string|table
----@param opts? tide.SendOptions
----@return true|nil ok
----@return string? message
----@return string? name
-function remote:send(message, opts) end
-
----@param bytes string
----@param opts? tide.SendOptions
----@return true|nil ok
----@return string? message
----@return string? name
-function remote:send_binary(bytes, opts) end
-
----@param code? integer as for `conn:close`
----@param reason? string
----@return true|nil ok
----@return string? message
----@return string? name
-function remote:close(code, reason) end
-
----@param room string
----@param info? any
----@return true|nil ok
----@return string? message
----@return string? name
-function remote:join(room, info) end
-
----@param room string
----@return boolean|nil was_member
----@return string? message
----@return string? name
-function remote:leave(room) end

@@ -1,0 +1,14 @@
+---@meta _
+-- tide.state: a table that stays over reloads.
+
+---Plain Lua values of your own, kept while versions come and go; gone when the server ends. It can be read but not written while a script
+---loads: `on_start` is the place to fill it.
+---
+---```lua
+---function app.on_start() tide.state.scores = tide.state.scores or {} end
+---```
+---
+---Functions and metatables in it keep the version alive that made them: keep data there.
+---@class moontide.state
+---anything
+---@field [any] any
