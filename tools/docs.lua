@@ -2,7 +2,7 @@
 --
 --   lua5.4 tools/docs.lua            write docs/manual/*.md
 --   lua5.4 tools/docs.lua --check    write nothing; exit 1 when a page is stale, a link or an example of the docs is broken
---   lua5.4 tools/docs.lua --api      read what a running server registers (tests/docs/walk.lua) from stdin, compare
+--   lua5.4 tools/docs.lua --names    list what is annotated, for tests/lua/registered.lua, which compares it with the VM
 --
 -- Runs in the root of the tree. A source file is what LuaLS reads, with four rules of our own, so that pages can be made of it:
 -- the second line is `-- TITLE: summary`; text about a field stands in the lines above its @field; the text about a parameter or
@@ -393,7 +393,47 @@ local function check_markdown(report)
   end
 end
 
-local function check(files)
+-- ---- annotations against the program ----
+
+-- What the VM registers, by the name that a script would write: "tide.now", "conn:send", "conn.id". Shapes of options and results are
+-- known by having no local table; the handler table is read, not registered.
+local function names_of(pages)
+  local out = {}
+  for _, page in ipairs(pages) do
+    for i, class in ipairs(page.classes) do
+      if class.variable and page.name ~= "app" then
+        local prefix = i == 1 and page.title or class.variable
+        for _, f in ipairs(class.fields) do out[#out + 1] = prefix .. "." .. f.name end
+        for _, f in ipairs(class.functions) do out[#out + 1] = prefix .. f.separator .. f.name end
+      end
+    end
+  end
+  table.sort(out)
+  return out
+end
+
+-- The keys of the handler table are in tables of handlers.c.
+local function check_handlers(pages, report)
+  local text = need(HANDLERS)
+  for class_name, tables in pairs { ["moontide.app"] = { "level_keys", "app_keys" }, ["moontide.app.room"] = { "room_keys" } } do
+    local there, said = {}, {}
+    for _, variable in ipairs(tables) do
+      local body = text:match("struct key " .. variable .. "%[%] = {(.-)\n};") or fail("%s: no %s", HANDLERS, variable)
+      for name in body:gmatch '{"([%w_]+)"' do there[name] = true end
+    end
+    for _, class in ipairs(pages[class_name].classes) do
+      for _, f in ipairs(class.name == class_name and class.fields or {}) do said[f.name] = true end
+    end
+    for name in pairs(there) do
+      if not said[name] then report("%s/app.lua: %s has no %s, which %s has", API, class_name, name, HANDLERS) end
+    end
+    for name in pairs(said) do
+      if not there[name] then report("%s/app.lua: %s has %s, which %s has not", API, class_name, name, HANDLERS) end
+    end
+  end
+end
+
+local function check(pages, files)
   local bad = 0
   local function report(...)
     bad = bad + 1
@@ -401,63 +441,16 @@ local function check(files)
   end
   check_pages(files, report)
   check_markdown(report)
-  os.exit(bad == 0 and 0 or 1)
-end
-
--- ---- annotations against a running server ----
-
--- "CLASS NAME function" and "CLASS NAME field" for everything that is annotated.
-local function annotated(pages)
-  local out = {}
-  for _, page in ipairs(pages) do
-    for _, class in ipairs(page.classes) do
-      for _, f in ipairs(class.functions) do out[class.name .. " " .. f.name .. " function"] = page.file end
-      for _, f in ipairs(class.fields) do out[class.name .. " " .. f.name .. " field"] = page.file end
-    end
-  end
-  return out
-end
-
--- The keys of the handler table are checked by C when a script loads, not registered in Lua.
-local function handler_keys(found)
-  local text = need(HANDLERS)
-  for variable, class in pairs { level_keys = "moontide.app", app_keys = "moontide.app", room_keys = "moontide.app.room" } do
-    local body = text:match("struct key " .. variable .. "%[%] = {(.-)\n};") or fail("%s: no %s", HANDLERS, variable)
-    for name in body:gmatch '{"([%w_]+)"' do found[class .. " " .. name .. " field"] = true end
-  end
-end
-
-local function compare(pages)
-  local want, found, classes, bad = annotated(pages), {}, {}, 0
-  handler_keys(found)
-  for line in io.lines() do
-    if line == "end" then found.complete = true else found[line] = true end
-  end
-  if not found.complete then fail "the listing is cut short" end
-  found.complete = nil
-  for line in pairs(found) do classes[line:match "^%S+"] = true end
-  for line, file in pairs(want) do
-    local class = line:match "^%S+"
-    if (classes[class] or line:match " function$") and not found[line] then
-      bad = bad + 1
-      io.stderr:write(string.format("docs: %s has %s, which the server does not have\n", file, line))
-    end
-  end
-  for line in pairs(found) do
-    if not want[line] then
-      bad = bad + 1
-      io.stderr:write(string.format("docs: the server has %s, which %s does not have\n", line, API))
-    end
-  end
+  check_handlers(pages, report)
   os.exit(bad == 0 and 0 or 1)
 end
 
 local pages, errors = load_pages(), read_errors()
 check_failures(pages, errors)
-if arg[1] == "--api" then
-  compare(pages)
+if arg[1] == "--names" then
+  print(table.concat(names_of(pages), "\n"))
 elseif arg[1] == "--check" then
-  check(render_all(pages, errors))
+  check(pages, render_all(pages, errors))
 elseif arg[1] then
   fail("unknown argument %s", arg[1])
 else

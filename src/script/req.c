@@ -368,11 +368,12 @@ static int refuse_field(lua_State *L, const char *name)
     return luaL_error(L, "req has no field '%s'", name);
 }
 
-/* Upvalue 1: the methods. User value 1: the fields made so far. */
+/* Upvalue 1: name -> method, or place of the field in `fields`. User value 1: the fields made so far. */
 static int l_req_index(lua_State *L)
 {
     struct req *r = check_req(L);
     const char *name = luaL_checkstring(L, 2);
+    int type;
 
     lua_settop(L, 2);
     lua_getiuservalue(L, 1, 1); /* req, name, made */
@@ -380,18 +381,16 @@ static int l_req_index(lua_State *L)
     if (lua_rawget(L, 3) != LUA_TNIL)
         return 1;
     lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+    type = lua_rawget(L, lua_upvalueindex(1));
+    if (type == LUA_TFUNCTION)
         return 1;
-    lua_settop(L, 3);
-    for (size_t i = 0; i < FIELD_COUNT; i++)
-        if (strcmp(fields[i].name, name) == 0) {
-            fields[i].push(L, r);
-            lua_pushvalue(L, 2);
-            lua_pushvalue(L, -2);
-            lua_rawset(L, 3);
-            return 1;
-        }
-    return refuse_field(L, name);
+    if (type == LUA_TNIL)
+        return refuse_field(L, name);
+    fields[lua_tointeger(L, -1)].push(L, r);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 3);
+    return 1;
 }
 
 static int l_req_newindex(lua_State *L)
@@ -525,6 +524,10 @@ void api_req_open(lua_State *L)
     luaL_newmetatable(L, req_type);
     luaL_setfuncs(L, req_meta, 0);
     luaL_newlib(L, req_methods);
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        lua_pushinteger(L, i);
+        lua_setfield(L, -2, fields[i].name);
+    }
     lua_pushcclosure(L, l_req_index, 1);
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);

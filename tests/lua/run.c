@@ -245,13 +245,38 @@ static void add_type(struct found *f, const char *type, const char *name)
     lua_settop(L, top);
 }
 
+/* The name under which scripts know objects of a type; NULL: they never hold one, or it has nothing but what tables have. */
+static const char *const types[][2] = {
+    {"moontide.conn", "conn"},          {"moontide.room", "room"},     {"moontide.user", "user"},
+    {"moontide.conn.remote", "remote"}, {"moontide.store", "store"},   {"moontide.hasher", "hasher"},
+    {"moontide.task", "task"},          {"moontide.timer", "timer"},   {"moontide.req", "req"},
+    {"moontide.headers", NULL},         {"moontide.shape", NULL},      {"moontide.store.memory", NULL},
+};
+
+static bool is_listed(const char *type)
+{
+    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+        if (strcmp(types[i][0], type) == 0)
+            return true;
+    return false;
+}
+
+/* A type that is new: it belongs into the list above, and into the manual. */
+static void add_unlisted(struct found *f)
+{
+    lua_State *L = f->from;
+
+    lua_pushvalue(L, LUA_REGISTRYINDEX);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        if (strncmp(key, "moontide.", 9) == 0 && lua_istable(L, -1) && !is_listed(key))
+            add_name(f, "the type ", key, "");
+    }
+    lua_pop(L, 1);
+}
+
 static int l_registered(lua_State *L)
 {
-    static const char *const types[][2] = {
-        {"moontide.conn", "conn"},          {"moontide.room", "room"},   {"moontide.user", "user"},
-        {"moontide.conn.remote", "remote"}, {"moontide.store", "store"}, {"moontide.hasher", "hasher"},
-        {"moontide.task", "task"},          {"moontide.timer", "timer"}, {"moontide.req", "req"},
-    };
     struct found f = {world->script->L, L};
 
     lua_newtable(L);
@@ -259,7 +284,9 @@ static int l_registered(lua_State *L)
     add_table(&f, "tide");
     lua_pop(f.from, 1);
     for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
-        add_type(&f, types[i][0], types[i][1]);
+        if (types[i][1] != NULL)
+            add_type(&f, types[i][0], types[i][1]);
+    add_unlisted(&f);
     return 1;
 }
 
