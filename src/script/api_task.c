@@ -244,10 +244,8 @@ static int finish_timeout(lua_State *L, void *arg, int code)
 
     if (code == MT_ETIMEOUT)
         return script_push_result(L, code);
-    if (t->reject.status) { /* the function called tide.reject: it holds here */
-        lua_pushlightuserdata(L, (void *)&script_mark_reject);
-        return lua_error(L);
-    }
+    if (t->reject.status) /* the function called tide.reject: it holds here */
+        return script_end(L, SCRIPT_REJECTED);
     return push_results(L);
 }
 

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char script_mark_kill = 0, script_mark_reject = 0, script_mark_cancel = 0;
-
 /* ---- entries ---- */
 
 void script_enter(struct script *s, struct script_entry *saved, lua_State *L, struct task *t, struct version *v, double budget)
@@ -39,14 +37,25 @@ void script_leave(struct script *s, const struct script_entry *saved)
 
 /* ---- errors ---- */
 
-bool script_must_pass(lua_State *L, int index)
+bool script_is_ending(lua_State *L)
 {
-    if (script_of(L)->watch->killed)
-        return true;
-    if (lua_type(L, index) != LUA_TLIGHTUSERDATA)
-        return false;
-    const void *mark = lua_touserdata(L, index);
-    return mark == &script_mark_kill || mark == &script_mark_reject || mark == &script_mark_cancel;
+    struct script *s = script_of(L);
+
+    return s->watch->killed || (s->task && s->task->ending != SCRIPT_GOES_ON);
+}
+
+int script_end(lua_State *L, enum script_end how)
+{
+    script_of(L)->task->ending = how;
+    return script_pass_on(L);
+}
+
+int script_pass_on(lua_State *L)
+{
+    if (lua_isyieldable(L))
+        return lua_yield(L, 0);
+    lua_pushliteral(L, "the script was ended");
+    return lua_error(L);
 }
 
 /* The frames of the core at the bottom of a traceback tell a script author nothing. */
@@ -92,9 +101,7 @@ static void push_error_text(lua_State *L, lua_State *co, int index)
         script_core_begin(s);
         push_kill_text(L);
     } else {
-        const void *mark = lua_touserdata(L, index);
-
-        if (mark == &script_mark_reject)
+        if (script_is_ending(L))
             lua_pushliteral(L, "tide.reject: there is no request or message to answer");
         else
             luaL_tolstring(L, index, NULL); /* runs __tostring, as script code */
@@ -123,11 +130,11 @@ static int make_error_text(lua_State *L)
     const char *text;
     size_t len;
 
-    if (lua_checkstack(job->co, 1)) {
+    if (lua_gettop(job->co) > 0 && lua_checkstack(job->co, 1)) {
         lua_pushvalue(job->co, -1);
         lua_xmove(job->co, L, 1); /* job, error value */
     } else {
-        lua_pushliteral(L, "stack overflow");
+        lua_pushliteral(L, "the error was lost");
     }
     push_error_text(L, job->co, 2);
     text = lua_tolstring(L, -1, &len);
@@ -138,13 +145,13 @@ static int make_error_text(lua_State *L)
 char *script_error_text(struct script *s, lua_State *co)
 {
     struct error_job job = {co, NULL};
-    const char *plain = lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : "the error cannot be shown";
+    const char *plain = lua_gettop(co) > 0 && lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : "the error cannot be shown";
     lua_State *was = s->watch->running;
     unsigned core = s->heap.core;
 
     lua_pushcfunction(s->L, make_error_text);
     lua_pushlightuserdata(s->L, &job);
-    watch_follow(s->watch, s->L);
+    watch_follow(s->watch, s->watch->killed ? NULL : s->L); /* the text of a kill runs no script code */
     if (lua_pcall(s->L, 1, 0, 0) != LUA_OK)
         lua_pop(s->L, 1);
     s->heap.core = core;

@@ -1,7 +1,7 @@
 /* protect.c - the functions that could keep an error for themselves, as scripts see them.
  *
  * They behave as the reference manual says, except that a kill by the watchdog, tide.reject and a cancel pass through them
- * (script_must_pass), that coroutines of handlers cannot be resumed or closed by scripts, and that finalizers are refused: Lua runs those
+ * (script_pass_on), that coroutines of handlers cannot be resumed or closed by scripts, and that finalizers are refused: Lua runs those
  * with hooks off, where the watchdog could not end them.
  */
 #include "script/protect.h"
@@ -20,8 +20,8 @@ static int finish_protected(lua_State *L, int status, lua_KContext skip)
 {
     if (status == LUA_OK || status == LUA_YIELD)
         return lua_gettop(L) - (int)skip;
-    if (script_must_pass(L, -1))
-        return lua_error(L);
+    if (script_is_ending(L))
+        return script_pass_on(L);
     lua_pushboolean(L, 0);
     lua_pushvalue(L, -2);
     return 2;
@@ -41,7 +41,7 @@ static int l_pcall(lua_State *L)
 /* Around the script's message handler, which would run inside the hook, with hooks off. */
 static int on_xpcall_error(lua_State *L)
 {
-    if (script_must_pass(L, 1))
+    if (script_is_ending(L))
         return 1;
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
@@ -100,8 +100,37 @@ static bool is_task(lua_State *co)
     return script_context(co)->task != NULL;
 }
 
-/* Runs `co` with the watchdog following; a kill, a reject and a cancel that end it go on in L. Returns the number of results on top of L, or -1 with the
- * error there. */
+/* lua_resetthread runs the <close> variables of co. False with the error on top of co. It starts to count C calls anew, so a chain of coroutines that
+ * close each other needs a bound of its own. */
+static bool close_coroutine(lua_State *L, lua_State *co)
+{
+    struct script *s = script_of(L);
+    int status;
+
+    if (s->closing >= CLOSE_DEPTH_MAX)
+        luaL_error(L, "coroutines close each other too deep");
+    s->closing++;
+    watch_follow(s->watch, co);
+    status = lua_resetthread(co);
+    watch_follow(s->watch, L);
+    s->closing--;
+    return status == LUA_OK;
+}
+
+/* Moves the values that a resumed coroutine gave to L; returns their number, or -1 with an error instead. */
+static int take_results(lua_State *L, lua_State *co, int n)
+{
+    if (!lua_checkstack(L, n + 1)) {
+        lua_pop(co, n);
+        lua_pushliteral(L, "too many results to resume");
+        return -1;
+    }
+    lua_xmove(co, L, n);
+    return n;
+}
+
+/* Runs `co` with the watchdog following; an end that no pcall may keep goes on in L. Returns the number of results on top of L, or -1 with the error
+ * there. */
 static int resume(lua_State *L, lua_State *co, int nargs)
 {
     struct watch_slot *watch = script_of(L)->watch;
@@ -119,18 +148,13 @@ static int resume(lua_State *L, lua_State *co, int nargs)
     watch_follow(watch, co);
     status = lua_resume(co, L, nargs, &n);
     watch_follow(watch, L);
-    if (status == LUA_OK || status == LUA_YIELD) {
-        if (!lua_checkstack(L, n + 1)) {
-            lua_pop(co, n);
-            lua_pushliteral(L, "too many results to resume");
-            return -1;
-        }
-        lua_xmove(co, L, n);
-        return n;
+    if (script_is_ending(L) && co != L) {
+        close_coroutine(L, co);
+        return script_pass_on(L);
     }
+    if (status == LUA_OK || status == LUA_YIELD)
+        return take_results(L, co, n);
     lua_xmove(co, L, 1);
-    if (script_must_pass(L, -1))
-        lua_error(L);
     return -1;
 }
 
@@ -149,23 +173,6 @@ static int l_resume(lua_State *L)
     return n + 1;
 }
 
-/* lua_resetthread runs the <close> variables of co. False with the error on top of co. It starts to count C calls anew, so a chain of coroutines that
- * close each other needs a bound of its own. */
-static bool close_coroutine(lua_State *L, lua_State *co)
-{
-    struct script *s = script_of(L);
-    int status;
-
-    if (s->closing >= CLOSE_DEPTH_MAX)
-        luaL_error(L, "coroutines close each other too deep");
-    s->closing++;
-    watch_follow(s->watch, co);
-    status = lua_resetthread(co);
-    watch_follow(s->watch, L);
-    s->closing--;
-    return status == LUA_OK;
-}
-
 static int l_wrapped(lua_State *L)
 {
     lua_State *co = lua_tothread(L, lua_upvalueindex(1));
@@ -176,8 +183,8 @@ static int l_wrapped(lua_State *L)
     if (lua_status(co) != LUA_OK && lua_status(co) != LUA_YIELD && !close_coroutine(L, co)) {
         lua_pop(L, 1);
         lua_xmove(co, L, 1); /* the error as the <close> variables left it */
-        if (script_must_pass(L, -1))
-            return lua_error(L);
+        if (script_is_ending(L))
+            return script_pass_on(L);
     }
     if (lua_type(L, -1) == LUA_TSTRING) { /* say where, as coroutine.wrap does */
         luaL_where(L, 1);
@@ -220,10 +227,10 @@ static int l_close(lua_State *L)
         lua_pushboolean(L, 1);
         return 1;
     }
+    if (script_is_ending(L))
+        return script_pass_on(L);
     lua_pushboolean(L, 0);
     lua_xmove(co, L, 1);
-    if (script_must_pass(L, -1))
-        return lua_error(L);
     return 2;
 }
 

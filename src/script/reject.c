@@ -1,4 +1,4 @@
-/* reject.c - tide.reject. The answer is kept by the task; the raised value only says that there is one, so no pcall can change it. */
+/* reject.c - tide.reject. The answer is kept by the task, which then ends: no pcall can change that. */
 #include "script/reject.h"
 
 #include "base/err.h"
@@ -22,8 +22,7 @@ static int raise(lua_State *L, struct task *t, int status, struct slice message)
     if (buf_add(&t->reject.message, message.data, message.len) != 0)
         return luaL_error(L, "not enough memory");
     t->reject.status = status;
-    lua_pushlightuserdata(L, (void *)&script_mark_reject);
-    return lua_error(L);
+    return script_end(L, SCRIPT_REJECTED);
 }
 
 int reject_raise(lua_State *L, int status, struct slice message)

@@ -168,10 +168,15 @@ char *script_error_text(struct script *s, lua_State *co);
 /* Log a failure of a script, with connection and version, and count it. */
 void script_report(struct script *s, struct version *v, const struct log_about *about, const char *what, const char *text);
 
-/* Errors that no pcall of a script may keep: a kill by the watchdog, tide.reject, a cancelled task. Their value is a light userdata. */
-extern const char script_mark_kill, script_mark_reject, script_mark_cancel;
-/* Whether the error value at `index` must be passed on. */
-bool script_must_pass(lua_State *L, int index);
+/* Ends that no pcall of a script may keep for itself: a kill by the watchdog, tide.reject, a cancel. Where Lua allows it they are yields, which go
+ * straight to the gate however many protected calls are under way; elsewhere they are raised, and our pcall, xpcall and coroutine functions pass them on. */
+enum script_end { SCRIPT_GOES_ON, SCRIPT_REJECTED, SCRIPT_CANCELLED };
+/* Whether such an end is under way in the entry that runs. */
+bool script_is_ending(lua_State *L);
+/* End the running task. Never returns; use as `return script_end(...)`. Only in a task. */
+int script_end(lua_State *L, enum script_end how);
+/* Go on with the end that is under way. Never returns. */
+int script_pass_on(lua_State *L);
 
 /* ---- assembled in api_all.c ----
  * The core itself calls these, each declared in the header of its file:

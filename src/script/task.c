@@ -104,6 +104,7 @@ static void release(struct task *t)
     version_unref(t->version);
     t->version = NULL;
     t->conn = 0;
+    t->ending = SCRIPT_GOES_ON;
     t->cancelled = false;
     t->timed = false;
     t->what = NULL;
@@ -160,14 +161,16 @@ static bool unwind(struct task *t)
     s->unwinding++;
     t->unwinding = true;
     fine = lua_resetthread(t->co) == LUA_OK;
-    if (!fine && t->cancelled)
+    if (s->watch->killed)
+        s->stats.budget_kills++;
+    if (!fine && (t->cancelled || s->watch->killed))
         text = script_error_text(s, t->co);
     t->unwinding = false;
     s->unwinding--;
     script_leave(s, &saved);
     lua_sethook(t->co, NULL, 0, 0);
     if (text)
-        script_report(s, t->version, NULL, "<close> of a cancelled task", text);
+        script_report(s, t->version, NULL, "<close> of a task that ended", text);
     mem_free(text);
     return fine;
 }
@@ -179,19 +182,19 @@ static const char *task_what(const struct task *t)
     return t->what ? t->what : names[t->kind];
 }
 
-static enum task_end end_of(struct task *t)
+static enum task_end end_of(const struct task *t)
 {
-    const void *mark = lua_touserdata(t->co, -1);
-
     if (t->context.script->watch->killed)
         return TASK_KILLED;
-    if (mark == &script_mark_cancel)
+    if (t->ending == SCRIPT_CANCELLED)
         return TASK_CANCELLED;
-    return mark == &script_mark_reject && (t->kind == TASK_EVENT || t->timed) ? TASK_REJECTED : TASK_RAISED;
+    if (t->ending == SCRIPT_REJECTED && (t->kind == TASK_EVENT || t->timed))
+        return TASK_REJECTED;
+    return TASK_RAISED;
 }
 
-/* The coroutine has raised: say so, unwind, end. Still inside of its entry, which ends here. */
-static void finish_raised(struct task *t, const struct script_entry *saved)
+/* The coroutine did not come to its own end: say so, unwind, end. Still inside of its entry, which ends here. */
+static void finish_broken(struct task *t, const struct script_entry *saved)
 {
     struct script *s = t->context.script;
     enum task_end end = end_of(t);
@@ -226,13 +229,13 @@ static void resume(struct task *t, int nargs)
         script_leave(s, &saved);
         return;
     }
-    if (status == LUA_OK) {
+    if (status == LUA_OK && t->ending == SCRIPT_GOES_ON) {
         script_leave(s, &saved);
         finish(t, TASK_RETURNED, NULL);
         return;
     }
-    assert(status != LUA_YIELD); /* scripts cannot yield a task: protect.c */
-    finish_raised(t, &saved);
+    assert(status != LUA_YIELD || script_is_ending(t->co)); /* scripts cannot yield a task: protect.c */
+    finish_broken(t, &saved);
 }
 
 void task_start(struct task *t, int nargs)
@@ -301,10 +304,8 @@ struct task *task_check_wait(lua_State *L)
 
     if (!t || t->unwinding || s->loading || s->task != t || !lua_isyieldable(L))
         luaL_error(L, "cannot wait here; use tide.spawn");
-    if (t->cancelled) {
-        lua_pushlightuserdata(L, (void *)&script_mark_cancel);
-        lua_error(L);
-    }
+    if (t->cancelled)
+        script_end(L, SCRIPT_CANCELLED);
     t->woken = false;
     return t;
 }

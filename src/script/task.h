@@ -50,6 +50,7 @@ struct task {
     enum task_kind kind;
     enum task_state state;
     conn_id conn;                  /* the connection it works for, 0 for none: for logs */
+    enum script_end ending;        /* what ends it against its will, see script_end */
     bool cancelled;                /* cancel was asked for while it could not be unwound */
     bool timed;                    /* made by tide.timeout: what it rejects is rejected by the task that waits for it */
     bool unwinding;                /* its <close> variables are running: it may not wait */

@@ -26,12 +26,6 @@ struct watchdog {
     bool stop;
 };
 
-static void raise_kill(lua_State *L)
-{
-    lua_pushlightuserdata(L, (void *)&script_mark_kill);
-    lua_error(L);
-}
-
 /* Where the script was when the kill struck first: later the inner frames are gone. */
 static void note_trace(lua_State *L, struct watch_slot *slot)
 {
@@ -62,7 +56,10 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         note_trace(L, slot);
         script_core_end(s);
     }
-    raise_kill(L);
+    if (!lua_isyieldable(L))
+        luaL_error(L, "killed");
+    if (ar->event == LUA_HOOKCOUNT) /* Lua yields from no other hook; one comes with the next instruction */
+        lua_yield(L, 0);
 }
 
 static void arm(lua_State *L)

@@ -1,8 +1,9 @@
 /* watch.h - the watchdog: one thread for a server that looks every 10 ms whether a worker is past its budget in one entry.
  *
  * While all is well it costs a worker two stores per entry and no hook is armed. Past the budget it signals the worker's thread, and the
- * signal handler arms a hook on the coroutine that runs; the hook raises script_mark_kill at every instruction from then on. The pcall,
- * xpcall and coroutine functions that scripts see pass that mark on, and arm the hook on the coroutine they return to (watch_follow).
+ * signal handler arms a hook on the coroutine that runs. The hook yields to the gate where it may, and raises at every instruction where it may
+ * not (below a C function). The pcall, xpcall and coroutine functions that scripts see pass the end on, and arm the hook on the coroutine they
+ * return to (watch_follow).
  */
 #ifndef MT_SCRIPT_WATCH_H
 #define MT_SCRIPT_WATCH_H

@@ -1,0 +1,224 @@
+/* test_script_watch.c - endless scripts and their ways to dodge the end: each must be killed, and the server goes on. */
+#include "fake_script.h"
+
+#include "base/clock.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
+
+enum { PATIENCE_MS = 3000 }; /* far past the budget, also under valgrind */
+
+/* An app whose on_message runs `body`, with some helpers. */
+static void load_body(struct fake *f, const char *body)
+{
+    char text[4096];
+
+    f->config.time_budget = 0.05;
+    snprintf(text, sizeof(text),
+             "local app = {} local function loop() while true do end end\n"
+             "function app.on_message(conn, text) if text == 'ok' then conn:send('fine') return end %s conn:send('survived') end\n"
+             "return app",
+             body);
+    fake_load(f, text);
+}
+
+/* The body is killed in time, the client hears `internal`, the log says where, and the next message is handled. */
+static void expect_kill(struct fake *f, const char *body)
+{
+    struct script_stats before, after;
+    struct session *s;
+    uint64_t start;
+
+    load_body(f, body);
+    s = fake_open(f, "/");
+    script_stats(f->script, &before);
+    start = clock_ms();
+    fake_text(f, s, "go");
+    if (clock_ms() - start > PATIENCE_MS)
+        fail_msg("took too long to kill: %s", body);
+    script_stats(f->script, &after);
+    if (after.budget_kills == before.budget_kills)
+        fail_msg("not killed: %s; sent: %s", body, s->sent);
+    fake_text(f, s, "ok");
+    fake_expect(s, "{\"type\":\"error\",\"code\":\"internal\",\"message\":\"internal error\"}\nfine\n");
+    fake_expect_log(f, "script.time: more than 0.05 s in one entry");
+}
+
+static void test_loop(void **state)
+{
+    struct fake *f = *state;
+
+    expect_kill(f, "loop()");
+    expect_kill(f, "local x = 0 repeat x = x + 1 until false");
+    expect_kill(f, "for i = 1, math.huge do end");
+    expect_kill(f, "local function f() return f() end f()");
+    expect_kill(f, "goto a ::a:: do goto a end");
+}
+
+static void test_where_it_was(void **state)
+{
+    struct fake *f = *state;
+    struct session *s;
+    const char *log;
+
+    load_body(f, "loop()");
+    s = fake_open(f, "/");
+    fake_text(f, s, "go");
+    log = fake_logged(f);
+    assert_non_null(strstr(log, "app.lua:1: in"));
+    assert_non_null(strstr(log, "app.lua:2: in"));
+    assert_non_null(strstr(log, "on_message"));
+}
+
+static void test_protected_calls(void **state)
+{
+    struct fake *f = *state;
+
+    expect_kill(f, "pcall(loop)");
+    expect_kill(f, "while true do pcall(loop) end");
+    expect_kill(f, "while true do pcall(error, 'x') end");
+    expect_kill(f, "xpcall(loop, loop)");
+    expect_kill(f, "xpcall(loop, function() xpcall(loop, loop) end)");
+    expect_kill(f, "xpcall(error, loop)");
+    expect_kill(f, "pcall(pcall, pcall, pcall, loop)");
+    expect_kill(f, "local function f() pcall(f) pcall(f) end while true do f() end");
+}
+
+static void test_coroutines(void **state)
+{
+    struct fake *f = *state;
+
+    expect_kill(f, "coroutine.wrap(loop)()");
+    expect_kill(f, "while true do pcall(coroutine.wrap(loop)) end");
+    expect_kill(f, "while true do coroutine.resume(coroutine.create(loop)) end");
+    expect_kill(f, "coroutine.wrap(function() pcall(coroutine.wrap(loop)) loop() end)()");
+    expect_kill(f, "local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end");
+    expect_kill(f, "while true do local co = coroutine.create(function() local x <close> = setmetatable({}, { __close = loop }) coroutine.yield() end)\n"
+                   "coroutine.resume(co) coroutine.close(co) end");
+    expect_kill(f, "while true do pcall(coroutine.close, coroutine.create(loop)) end");
+}
+
+static void test_callbacks(void **state)
+{
+    struct fake *f = *state;
+
+    expect_kill(f, "table.sort({ 1, 2, 3 }, function() xpcall(loop, loop) return false end)");
+    expect_kill(f, "while true do pcall(table.sort, { 3, 2, 1 }, loop) end");
+    expect_kill(f, "string.gsub('xxx', 'x', function() pcall(loop) end) loop()");
+    expect_kill(f, "string.gsub(string.rep('x', 1e7), 'x', tostring) loop()");
+    expect_kill(f, "local t = setmetatable({}, { __index = function() loop() end }) pcall(function() return t.x end) loop()");
+    expect_kill(f, "local t = setmetatable({}, { __lt = loop, __concat = loop }) while true do pcall(function() return t < t end) end");
+    expect_kill(f, "while true do load(function() loop() end) end");
+    expect_kill(f, "for k in loop do end");
+    expect_kill(f, "tostring(setmetatable({}, { __tostring = loop }))");
+    expect_kill(f, "tide.json.decode(\"{}\") loop()");
+}
+
+static void test_close_variables(void **state)
+{
+    struct fake *f = *state;
+
+    expect_kill(f, "do local x <close> = setmetatable({}, { __close = loop }) end");
+    expect_kill(f, "local x <close> = setmetatable({}, { __close = function() pcall(loop) end }) loop()");
+    expect_kill(f, "local x <close> = setmetatable({}, { __close = loop }) error('x')");
+}
+
+/* An error value whose __tostring never ends: it is asked for by the log. */
+static void test_error_values(void **state)
+{
+    struct fake *f = *state;
+    struct session *s;
+    uint64_t start = clock_ms();
+
+    load_body(f, "error(setmetatable({}, { __tostring = loop }))");
+    s = fake_open(f, "/");
+    fake_text(f, s, "go");
+    assert_true(clock_ms() - start < PATIENCE_MS);
+    fake_text(f, s, "ok");
+    assert_non_null(strstr(s->sent, "fine"));
+}
+
+/* A finalizer would run with hooks off, where nothing can end it. */
+static void test_no_finalizers(void **state)
+{
+    struct fake *f = *state;
+    struct session *s;
+
+    load_body(f, "setmetatable({}, { __gc = loop })");
+    s = fake_open(f, "/");
+    fake_text(f, s, "go");
+    fake_expect_log(f, "__gc is not available");
+}
+
+/* A cancelled task may clean up, within the budget. */
+static void test_endless_cleaning(void **state)
+{
+    struct fake *f = *state;
+    struct session *s;
+    uint64_t start = clock_ms();
+
+    load_body(f, "local t = tide.spawn(function() local x <close> = setmetatable({}, { __close = loop }) tide.sleep(9) end)\n"
+                 "tide.sleep(1) t:cancel()");
+    s = fake_open(f, "/");
+    fake_text(f, s, "go");
+    fake_advance(f, 1000);
+    assert_true(clock_ms() - start < PATIENCE_MS);
+    fake_text(f, s, "ok");
+    assert_non_null(strstr(s->sent, "fine"));
+}
+
+static void test_waiting_is_no_running(void **state)
+{
+    struct fake *f = *state;
+    struct session *s;
+    uint64_t start;
+
+    load_body(f, "for i = 1, 20 do local t = os.clock() + 0.01 while os.clock() < t do end tide.sleep(1) end");
+    s = fake_open(f, "/");
+    start = clock_ms();
+    fake_text(f, s, "go");
+    fake_advance(f, 30000);
+    assert_true(clock_ms() - start >= 200); /* four budgets in all, none of them in one entry */
+    fake_expect(s, "survived\n");
+}
+
+static void test_chunk(void **state)
+{
+    struct fake *f = *state;
+
+    f->config.load_budget = 0.05;
+    fake_load_fails(f, "while true do end");
+    assert_non_null(strstr(f->error, "reload.timeout: more than 0.05 s in one chunk"));
+    assert_non_null(strstr(f->error, "app.lua:1: in"));
+    fake_load_fails(f, "pcall(function() while true do end end) return {}");
+    fake_write(f, "endless.lua", "while true do pcall(coroutine.wrap(function() while true do end end)) end");
+    fake_load_fails(f, "pcall(require, 'endless') return {}");
+    fake_load(f, "return { on_message = function(conn, text) conn:send(text) end }");
+    assert_int_not_equal(fake_reload(f, "while true do end"), 0);
+    fake_text(f, fake_open(f, "/"), "x");
+    fake_expect(f->sessions[0], "x\n");
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        TEST(test_loop),
+        TEST(test_where_it_was),
+        TEST(test_protected_calls),
+        TEST(test_coroutines),
+        TEST(test_callbacks),
+        TEST(test_close_variables),
+        TEST(test_error_values),
+        TEST(test_no_finalizers),
+        TEST(test_endless_cleaning),
+        TEST(test_waiting_is_no_running),
+        TEST(test_chunk),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
