@@ -4,9 +4,11 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include <arpa/inet.h>
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/un.h>
 
 struct unit {
     const char *name; /* lower case */
@@ -180,16 +182,30 @@ static bool is_port(struct slice s)
     return s.len > 0 && slice_to_uint(s, 65535, &port);
 }
 
-/* The form only; whether a host exists is found out by listening. */
+static bool is_host(struct slice s)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    char text[INET6_ADDRSTRLEN] = "";
+    if (s.len == 0 || slice_is(s, SLICE("*")) || slice_is(s, SLICE("localhost")))
+        return true;
+    if (s.data[0] == '[' && s.data[s.len - 1] == ']')
+        s = (struct slice){s.data + 1, s.len - 2};
+    if (s.len >= sizeof(text))
+        return false;
+    memcpy(text, s.data, s.len);
+    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
+}
+
+/* What net_listen takes, so that `moontide check` finds mistakes too; whether it can be bound is found out by listening. */
 static bool is_address(const char *item)
 {
     struct slice s;
     config_split_address(item, &s);
     if (s.len > 5 && memcmp(s.data, "unix:", 5) == 0)
-        return true;
+        return s.len - 5 < sizeof(((struct sockaddr_un *)NULL)->sun_path);
     for (size_t i = s.len; i-- > 0;)
         if (s.data[i] == ':')
-            return is_port((struct slice){s.data + i + 1, s.len - i - 1});
+            return is_host((struct slice){s.data, i}) && is_port((struct slice){s.data + i + 1, s.len - i - 1});
     return is_port(s);
 }
 
@@ -202,10 +218,11 @@ static int check_item(const struct config_key *key, const char *item, char **err
         return config_fail(error, MT_EINVALID, "%s = \"%s\" is not CERT,KEY (two PEM files with a comma between them)", key->name,
                            item);
     if (key == &config_keys[CONFIG_LISTEN] && !is_address(item))
-        return config_fail(
-            error, MT_EINVALID,
-            "%s = \"%s\" is not an address such as 127.0.0.1:8765, [::1]:8765, *:8765, 8765 or unix:/PATH (ports: 0 to 65535)",
-            key->name, item);
+        return config_fail(error, MT_EINVALID,
+                           "%s = \"%s\" is not an address such as 127.0.0.1:8765, [::1]:8765, localhost:8765, *:8765, 8765 or "
+                           "unix:/PATH (ports: "
+                           "0 to 65535, paths: up to 107 bytes)",
+                           key->name, item);
     return 0;
 }
 

@@ -370,7 +370,12 @@ int server_listen(struct server *s, char **error)
 size_t server_run(struct server *s)
 {
     worker_run(s->workers[0]);
-    return net_count(worker_net(s->workers[0]));
+    size_t left = net_count(worker_net(s->workers[0]));
+    if (left)
+        log_warn(s->log, NULL, "stopped: %zu did not go within shutdown.timeout and are cut", left);
+    else
+        log_info(s->log, NULL, "stopped");
+    return left;
 }
 
 const char *server_address(const struct server *s, size_t i)

@@ -209,10 +209,12 @@ static void test_whole_items_keep_their_blanks(void **state)
 
 static void test_addresses_are_checked_by_form(void **state)
 {
-    static const char *const good[] = {"127.0.0.1:0", "[::1]:65535",   "localhost:1", "*:80",     ":80",      "80",
-                                       "unix:/tmp/s", "https://*:443", "http://80",   "ws://a:1", "wss://b:2"};
-    static const char *const bad[] = {"localhost", "127.0.0.1:", "127.0.0.1:65536", "a:-1", "unix:", "ftp://a", "http://",
-                                      "80x",       "*"};
+    static const char *const good[] = {"127.0.0.1:0", "[::1]:65535", "localhost:1",   "*:80",      ":80",
+                                       "80",          "unix:/tmp/s", "https://*:443", "http://80", "ws://127.0.0.1:1",
+                                       "wss://[::]:2"};
+    static const char *const bad[] = {
+        "localhost", "127.0.0.1:", "127.0.0.1:65536", "a:-1",         "unix:",   "ftp://a", "http://",
+        "80x",       "*",          "example.com:80",  "300.1.1.1:80", "[::1:80", "[]:1"};
     set(*state, "tls", "c,k");
     for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
         set(*state, "listen", good[i]);
