@@ -100,8 +100,8 @@ void net_stop_listening(struct net *n)
     list_each(node, &n->sessions)
     {
         struct session *s = list_entry(node, struct session, in_net);
-        if (s->state == SESSION_TLS || (s->state == SESSION_HEAD && !s->exchange))
-            session_retire(s); /* nothing was asked on it yet, or everything is answered */
+        if (s->state == SESSION_TLS || s->state == SESSION_HEAD)
+            session_retire(s); /* nothing was asked on it yet (half a head is no question), or everything is answered */
     }
 }
 

@@ -47,6 +47,16 @@ static char *tls_error(const char *what, const char *file)
     return (char *)text.data;
 }
 
+static char *tls_mismatch(const struct net_tls_file *names)
+{
+    struct buf text = {0};
+
+    buf_addf(&text, "the key %s does not belong to the certificate %s", names->key, names->chain);
+    buf_add_byte(&text, 0);
+    ERR_clear_error();
+    return (char *)text.data;
+}
+
 static int passphrase_cb(char *out, int size, int writing, void *arg)
 {
     const char *text = tls_passphrase();
@@ -105,7 +115,7 @@ static int pair_load(struct tls_pair *p, const struct net_tls_file *names, char 
         return MT_ETLS;
     }
     if (X509_check_private_key(p->leaf, p->key) != 1) {
-        *error = tls_error("the key does not belong to the certificate:", names->key);
+        *error = tls_mismatch(names);
         return MT_ETLS;
     }
     return 0;
