@@ -13,10 +13,10 @@ bench_certificate() {
 
 # Node and Bun are only compared with: where they cannot be fetched, the benchmark leaves them out and says so.
 bench_main() {
-    need_packages "${packages_build[@]}" "${packages_bench[@]}"
+    need_packages "${packages_bench[@]}"
     need_node
-    configure build -DCMAKE_BUILD_TYPE=Release -DMOONTIDE_BENCH=ON
-    compile build moontide bench_load bench_floor
+    build_release -DMOONTIDE_BENCH=ON
+    compile build bench_load bench_floor
     need_modules tests/bench build/bench || echo "no npm modules: Bun and ws are left out"
     bench_certificate
     "$python" tests/bench/run.py "$@"
