@@ -17,8 +17,11 @@ app.accepts = {
   cancel = {},
 }
 
-tide.state.files = tide.state.files or {}                       -- newest last, kept over reloads
-local files = tide.state.files
+local files                                                     -- newest last
+function app.on_start()
+  tide.state.files = tide.state.files or {}                     -- kept over reloads
+  files = tide.state.files
+end
 
 local function find(name)
   for i, file in ipairs(files) do

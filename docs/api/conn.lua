@@ -7,7 +7,7 @@
 ---@class moontide.conn
 ---short name of the connection, also in the log: "c" and letters or digits. Never used twice while the server runs
 ---@field id string
----address of the client: "203.0.113.9", "2001:db8::1" or "unix". nil once the socket is gone
+---address of the client: "203.0.113.9", "2001:db8::1" or "unix". nil after the end
 ---@field ip string?
 ---path of the request, decoded. nil after the end
 ---@field path string?

@@ -10,6 +10,7 @@
 #include "script/api_help.h"
 #include "script/json.h"
 #include "script/peer.h"
+#include "script/req.h"
 #include "script/send.h"
 #include "script/task.h"
 #include <lauxlib.h>
@@ -236,31 +237,6 @@ static void push_params(lua_State *L, const struct peer *p)
     }
 }
 
-/* One decoded part of a query; where the escapes are bad, as it came. */
-static void push_decoded(lua_State *L, struct slice raw)
-{
-    struct buf *scratch = &script_of(L)->scratch;
-
-    scratch->len = 0;
-    if (text_unpercent(scratch, raw, true) == 0)
-        lua_pushlstring(L, (const char *)scratch->data, scratch->len);
-    else
-        lua_pushlstring(L, raw.data, raw.len);
-}
-
-/* The query as a table; of equal names the last counts. */
-static void push_query(lua_State *L, struct slice query)
-{
-    struct slice name, value;
-
-    lua_newtable(L);
-    while (http_next_arg(&query, &name, &value)) {
-        push_decoded(L, name);
-        push_decoded(L, value);
-        lua_rawset(L, -3);
-    }
-}
-
 /* conn.data: made when it is first touched. It is the userdata's, so it stays when the connection has gone. */
 static void push_data(lua_State *L)
 {
@@ -271,17 +247,13 @@ static void push_data(lua_State *L)
     lua_setiuservalue(L, 1, 1);
 }
 
+/* What only an open connection has: the outbox and the last ping. */
 static void push_session_field(lua_State *L, const struct peer *p, enum conn_field field)
 {
-    if (p->session == NULL) {
-        lua_pushnil(L);
-        return;
-    }
-    double latency = session_latency(p->session);
-    if (field == CONN_IP)
-        push_slice(L, session_peer(p->session));
-    else if (field == CONN_BUFFERED)
-        lua_pushinteger(L, (lua_Integer)session_buffered(p->session));
+    double latency = p->session != NULL ? session_latency(p->session) : -1;
+
+    if (field == CONN_BUFFERED)
+        lua_pushinteger(L, p->session != NULL ? (lua_Integer)session_buffered(p->session) : 0);
     else if (latency >= 0)
         lua_pushnumber(L, latency);
     else
@@ -291,6 +263,9 @@ static void push_session_field(lua_State *L, const struct peer *p, enum conn_fie
 static void push_peer_field(lua_State *L, const struct peer *p, enum conn_field field)
 {
     switch (field) {
+    case CONN_IP:
+        push_slice(L, p->ip);
+        break;
     case CONN_PATH:
         push_slice(L, p->path);
         break;
@@ -298,7 +273,7 @@ static void push_peer_field(lua_State *L, const struct peer *p, enum conn_field 
         push_params(L, p);
         break;
     case CONN_QUERY:
-        push_query(L, p->query);
+        req_push_query(L, p->query);
         break;
     case CONN_PROTOCOL:
         push_slice(L, p->protocol);
@@ -413,7 +388,7 @@ static int l_conn_tostring(lua_State *L)
         lua_pushfstring(L, "conn %s (closed)", name);
         return 1;
     }
-    struct slice user = conn_user(p->conn), ip = session_peer(p->session);
+    struct slice user = conn_user(p->conn), ip = p->ip;
     if (user.len > 0)
         lua_pushfstring(L, "conn %s (%s, %s)", name, lua_pushlstring(L, user.data, user.len),
                         lua_pushlstring(L, ip.data, ip.len));

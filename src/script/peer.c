@@ -25,9 +25,9 @@ static struct slice keep(char **at, struct slice text)
     return kept;
 }
 
-static size_t text_size(const struct peer_facts *f)
+static size_t text_size(const struct peer_facts *f, struct slice ip)
 {
-    size_t n = f->raw_path.len + f->path.len + f->query.len + f->protocol.len;
+    size_t n = ip.len + f->raw_path.len + f->path.len + f->query.len + f->protocol.len;
 
     for (size_t i = 0; i < f->param_count; i++)
         n += f->params[i].name.len + f->params[i].value.len;
@@ -37,7 +37,8 @@ static size_t text_size(const struct peer_facts *f)
 struct peer *peer_create(struct script *s, struct conn *c, struct session *session, const struct peer_facts *facts)
 {
     size_t params = aligned(sizeof(struct peer)), text = params + facts->param_count * sizeof(struct peer_param);
-    struct peer *p = mem_alloc(text + text_size(facts));
+    struct slice ip = session_peer(session);
+    struct peer *p = mem_alloc(text + text_size(facts, ip));
     char *at = (char *)p + text;
 
     if (!p)
@@ -48,6 +49,7 @@ struct peer *peer_create(struct script *s, struct conn *c, struct session *sessi
     p->conn = c;
     p->session = session;
     p->ref = LUA_NOREF;
+    p->ip = keep(&at, ip);
     p->raw_path = keep(&at, facts->raw_path);
     p->path = keep(&at, facts->path);
     p->query = keep(&at, facts->query);
@@ -266,6 +268,5 @@ void peer_fill_about(struct script *s, conn_id id, struct script_about *out)
     if (!p)
         return;
     out->about.path = p->path;
-    if (p->session)
-        out->about.peer = session_peer(p->session);
+    out->about.peer = p->ip;
 }

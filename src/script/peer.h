@@ -35,7 +35,8 @@ struct peer {
     struct session *session;    /* NULL once the socket is gone */
     const struct level *level;  /* handlers of its route in the live version; use peer_level */
     uint64_t level_epoch;       /* script->epoch for which `level` was looked up */
-    struct slice raw_path;      /* as it came, for routes; this and the next four lie behind the struct */
+    struct slice ip;            /* the address, also when the session is gone; this and the next five lie behind the struct */
+    struct slice raw_path;      /* as it came, for routes */
     struct slice path;          /* decoded */
     struct slice query;         /* raw, without the ?; req_push_query makes a table of it */
     struct slice protocol;      /* chosen subprotocol, empty for none */
