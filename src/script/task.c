@@ -357,6 +357,7 @@ void task_wake(struct task *t, int code)
     t->state = TASK_READY;
     t->wake_code = code;
     list_add_tail(&s->ready, &t->queue);
+    loop_again(s->loop); /* the turn's run of what is ready may be over: drains are told from the flush */
 }
 
 static void on_wait_over(struct loop_timer *timer)
