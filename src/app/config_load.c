@@ -102,6 +102,8 @@ int config_read_file(struct config *c, const char *path, char **error)
     mem_free(c->path);
     c->path = copy;
     int rc = script_read_config(path, set_from_file, c, error);
+    if (rc && error && *error && strstr(*error, path))
+        return rc; /* Lua's own messages name the file */
     return add_origin(path, strlen(path), rc, error);
 }
 

@@ -5,13 +5,11 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include <stdio.h>
-#include <unistd.h>
 
 enum {
     EXIT_FINE = 0,
-    EXIT_START = 1,  /* cannot start */
-    EXIT_USAGE = 2,  /* wrong flags or settings */
-    MANY_LEFT = 1000 /* open sockets at the end; closing them one by one would take longer than shutdown.timeout */
+    EXIT_START = 1, /* cannot start */
+    EXIT_USAGE = 2  /* wrong flags or settings */
 };
 
 extern char **environ;
@@ -52,10 +50,8 @@ static int serve(struct server *server)
     if (!signals)
         return leave(EXIT_START, rc ? rc : MT_ENOMEM, error);
     print_ready(server);
-    size_t left = server_run(server);
+    server_run(server);
     signals_close(signals);
-    if (left > MANY_LEFT)
-        _exit(EXIT_FINE);
     return EXIT_FINE;
 }
 

@@ -320,6 +320,11 @@ static void test_file_errors_name_the_file(void **state)
     assert_int_equal(config_read_file(*state, "a.lua", &error), MT_ESCRIPT);
     assert_string_equal(error, "a.lua: line 3: something is expected");
     mem_free(error);
+    error = NULL;
+    fake_config_failure("a.lua:3: something is expected");
+    assert_int_equal(config_read_file(*state, "a.lua", &error), MT_ESCRIPT);
+    assert_string_equal(error, "a.lua:3: something is expected");
+    mem_free(error);
 }
 
 static void test_reload_reads_the_file_again_and_keeps_the_rest(void **state)
