@@ -63,7 +63,8 @@ void fake_gone(struct fake *f, struct session *s);                 /* on_gone of
 void fake_drain(struct fake *f, struct session *s);                /* the outbox empties */
 /* End of a turn, then time goes by: timers run in their order, each in a turn of its own. */
 void fake_advance(struct fake *f, uint64_t ms);
-void fake_turn(struct fake *f);
+void fake_turn(struct fake *f);      /* ends of turns, until nothing is left to do (a hundred at most) */
+bool fake_turn_once(struct fake *f); /* true when there is more to do */
 
 /* Compare and forget what was sent. */
 void fake_expect(struct session *s, const char *expected);
