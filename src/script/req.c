@@ -87,7 +87,7 @@ int req_decode_path(struct slice raw, struct buf *out)
 {
     int rc = text_unpercent(out, raw, false);
 
-    if (rc == 0 && (!utf8_valid(out->data, out->len) || memchr(out->data, '\0', out->len)))
+    if (rc == 0 && out->len && (!utf8_valid(out->data, out->len) || memchr(out->data, '\0', out->len)))
         return MT_EMALFORMED;
     return rc;
 }
@@ -490,7 +490,7 @@ static int l_req_token(lua_State *L)
     if (push_from(L, "query", name) || push_from(L, "cookies", name))
         return 1;
     if (!protocol_token(r->http, &token))
-        return 0;
+        token = (struct slice){0};
     push_slice(L, token);
     return 1;
 }
