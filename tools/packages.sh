@@ -22,12 +22,21 @@ packages_test=(
     "curl: a client that must work"
     "openssl: certificates for the tests"
     "chromium: the browser tests"
+    "lua5.4: makes the manual's pages"
     "lua-check: checks the Lua files"
     "lua5.4: makes the manual"
 )
 
 package_installed() {
     [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+# packages_present "name: why"...: whether nothing is missing.
+packages_present() {
+    local entry
+    for entry in "$@"; do
+        package_installed "${entry%%:*}" || return 1
+    done
 }
 
 as_root() {
