@@ -7,7 +7,7 @@ const state = {
   name: sessionStorage.getItem("name") || "",
   you: "",
   current: "",            // room on screen
-  rooms: new Map(),       // name -> { lines: [element], members: Set, unread: number }
+  rooms: new Map(),       // name -> { lines: [element], members: Set, unread: number }; the order of joining
   to: "",                 // person a private message goes to
   retries: 0,
   nextId: 1,
@@ -67,8 +67,7 @@ const handlers = {
   system(message) {
     if (message.you) state.you = message.you;
     if (!state.name && state.you) $("name").placeholder = state.you;
-    if (!state.greeted) note(state.current, message.message);
-    state.greeted = true;
+    $("greeting").textContent = message.message;
   },
   reply(message) {
     const done = state.waiting.get(message.id);
@@ -86,7 +85,7 @@ const handlers = {
     drawRooms();
   },
   private(message) {
-    addLine(state.current, line("private", message.text, message.from + " only to you", message.at));
+    addLine(state.current, line("private", message.text, message.from + " to you only", message.at));
   },
   user_joined(message) {
     const room = state.rooms.get(message.room);
@@ -103,15 +102,20 @@ const handlers = {
   },
 };
 
-function join(name) {
+function enter(name) {
   if (!state.rooms.has(name)) state.rooms.set(name, { lines: [], members: new Set(), unread: 0 });
+  sessionStorage.setItem("rooms", JSON.stringify([...state.rooms.keys()]));
+  show(name);
+}
+
+function join(name) {
   send({ type: "join", room: name }, (data) => {
     const room = state.rooms.get(name);
     if (!room) return;
     state.you = data.you || state.you;
     room.members = new Set(data.members.map((m) => m.user));
     room.lines = data.history.map(chatLine); // also what was said while we were away
-    note(name, "you are in " + name + " as " + state.you);
+    note(name, "You are in " + name + " as " + state.you + ".");
     if (name === state.current) show(name);
     drawRooms();
   });
@@ -123,7 +127,7 @@ function line(kind, text, from, at) {
   const li = document.createElement("li");
   li.className = kind;
   if (from) li.append(Object.assign(document.createElement("b"), { textContent: from }));
-  li.append(text);
+  li.append(Object.assign(document.createElement("span"), { textContent: text }));
   if (at) {
     const time = document.createElement("time");
     time.textContent = new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
@@ -133,9 +137,16 @@ function line(kind, text, from, at) {
 }
 
 function chatLine(message) {
-  const li = line("chat", message.text, message.from, message.at);
-  li.classList.toggle("mine", message.from === state.you);
+  const mine = message.from === state.you;
+  const li = line(mine ? "chat mine" : "chat", message.text, mine ? "" : message.from, message.at);
+  li.style.setProperty("--hue", hue(message.from));
   return li;
+}
+
+function hue(name) { // the same colour for the same name, everywhere
+  let h = 0;
+  for (const c of name) h = (h * 31 + c.codePointAt(0)) % 360;
+  return h;
 }
 
 function note(room, text) {
@@ -159,6 +170,8 @@ function show(name) {
   state.current = name;
   const room = state.rooms.get(name);
   room.unread = 0;
+  $("welcome").hidden = true;
+  $("side").hidden = $("messages").hidden = $("send").hidden = false;
   $("messages").replaceChildren(...room.lines);
   $("messages").scrollTop = $("messages").scrollHeight;
   document.title = name + " · Moontide chat";
@@ -168,7 +181,8 @@ function show(name) {
 
 function item(text, onClick) {
   const li = document.createElement("li");
-  const button = Object.assign(document.createElement("button"), { type: "button", textContent: text, title: text });
+  const button = Object.assign(document.createElement("button"), { type: "button", title: text });
+  button.append(Object.assign(document.createElement("span"), { textContent: text }));
   button.onclick = onClick;
   li.append(button);
   return li;
@@ -206,9 +220,9 @@ $("join").onsubmit = (event) => {
   const room = $("room").value.trim();
   const name = $("name").value.trim();
   if (!room) return;
-  if (!state.rooms.has(room)) state.rooms.set(room, { lines: [], members: new Set(), unread: 0 });
-  show(room);
+  enter(room);
   if (name !== state.name) {                     // another name is another person: connect again
+    for (const left of state.rooms.keys()) send({ type: "leave", room: left }); // who only closes stays on the list for a while
     state.name = name;
     sessionStorage.setItem("name", name);
     state.socket.onclose = null;
@@ -224,15 +238,14 @@ $("join").onsubmit = (event) => {
 $("send").onsubmit = (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
+  const to = state.to;
   if (!text || !state.current) return;
-  const private_ = state.to !== "";
-  const message = private_ ? { type: "private", to: state.to, text } : { type: "chat", room: state.current, text };
-  if (!send(message)) return;                    // not connected: the text stays in the box
-  if (private_) addLine(state.current, line("private", text, "you only to " + state.to, Date.now() / 1000));
-  $("text").value = "";
+  const sent = to
+    ? send({ type: "private", to, text }, () => addLine(state.current, line("private mine", text, "you to " + to + " only", Date.now() / 1000)))
+    : send({ type: "chat", room: state.current, text });
+  if (sent) $("text").value = "";                // not connected: the text stays in the box
 };
 
 $("name").value = state.name;
-state.rooms.set("lobby", { lines: [], members: new Set(), unread: 0 });
-show("lobby");
+for (const room of JSON.parse(sessionStorage.getItem("rooms") || "[]")) enter(room); // the page was loaded again
 connect();

@@ -31,7 +31,11 @@ function setStatus(text) {
 
 function receive(message) {
   if (message.type === "series") {
-    for (const [name, points] of Object.entries(message.series)) plot(name).points = points;
+    for (const name of Object.keys(message.series).sort()) {
+      const p = plot(name);
+      p.points = message.series[name];
+      if (p.points.length) p.output.textContent = p.points.at(-1)[1];
+    }
   } else if (message.type === "point") {
     skew = message.t - Date.now() / 1000;
     const p = plot(message.series);
@@ -57,47 +61,84 @@ function plot(name) {
   return p;
 }
 
-function draw(p) {
-  const now = Date.now() / 1000 + skew;
-  while (p.points.length && p.points[0][0] < now - SPAN - 5) p.points.shift();
-  p.figure.dataset.points = p.points.length;
-  const { canvas } = p;
+// Round numbers that cover low..high, about four of them.
+function ticks(low, high) {
+  if (low === high) {
+    low -= 1;
+    high += 1;
+  }
+  const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
+  const out = [];
+  for (let i = Math.floor(low / step); i <= Math.ceil(high / step); i++) out.push(i * step);
+  out.digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  return out;
+}
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+// The canvas cleared, with one unit of it a pixel of the page.
+function prepare(canvas) {
   const scale = devicePixelRatio || 1;
   canvas.width = canvas.clientWidth * scale;
   canvas.height = canvas.clientHeight * scale;
   const g = canvas.getContext("2d");
   g.scale(scale, scale);
-  const w = canvas.clientWidth - 46, h = canvas.clientHeight - 22, left = 40, top = 8;
-  const style = getComputedStyle(document.documentElement);
-  if (!p.points.length) return;
+  return g;
+}
 
-  let low = Infinity, high = -Infinity;
-  for (const [, v] of p.points) { low = Math.min(low, v); high = Math.max(high, v); }
-  const room = (high - low || 1) * 0.1;
-  low -= room;
-  high += room;
-  const x = (t) => left + w - ((now - t) / SPAN) * w;
-  const y = (v) => top + h - ((v - low) / (high - low)) * h;
-
+function drawAxes(g, box, marks, y, x) {
   g.font = "11px system-ui, sans-serif";
-  g.fillStyle = style.getPropertyValue("--soft");
-  g.strokeStyle = style.getPropertyValue("--line");
-  for (let i = 0; i <= 3; i++) {
-    const v = low + ((high - low) * i) / 3;
+  g.fillStyle = colour("--soft");
+  g.strokeStyle = colour("--line");
+  g.textAlign = "right";
+  for (const v of marks) {
     g.beginPath();
-    g.moveTo(left, y(v));
-    g.lineTo(left + w, y(v));
+    g.moveTo(box.left, y(v));
+    g.lineTo(box.right, y(v));
     g.stroke();
-    g.fillText(v.toFixed(2), 2, y(v) + 4);
+    g.fillText(v.toFixed(marks.digits), box.left - 6, y(v) + 4);
   }
-  for (let s = 0; s <= SPAN; s += 30) g.fillText(s ? `-${s} s` : "now", Math.max(left, x(now - s) - 22), top + h + 13);
+  for (let s = 0; s <= SPAN; s += 30) {
+    g.textAlign = s === 0 ? "right" : s === SPAN ? "left" : "center";
+    g.fillText(s ? `-${s} s` : "now", x(s), box.bottom + 15);
+  }
+}
 
-  g.strokeStyle = style.getPropertyValue("--tide");
+function drawLine(g, box, points) { // points: [[x, y]] on the canvas
+  const [lastX, lastY] = points.at(-1);
+  g.strokeStyle = g.fillStyle = colour("--tide");
   g.lineWidth = 1.8;
   g.lineJoin = "round";
   g.beginPath();
-  for (const [t, v] of p.points) if (t > now - SPAN) g.lineTo(x(t), y(v));
+  for (const [x, y] of points) g.lineTo(x, y);
   g.stroke();
+  g.lineTo(lastX, box.bottom);
+  g.lineTo(points[0][0], box.bottom);
+  g.globalAlpha = 0.1;
+  g.fill();
+  g.globalAlpha = 1;
+  g.beginPath();
+  g.arc(lastX, lastY, 3, 0, 2 * Math.PI);
+  g.fill();
+}
+
+function draw(p) {
+  const now = Date.now() / 1000 + skew;
+  while (p.points.length && p.points[0][0] < now - SPAN) p.points.shift();
+  p.figure.dataset.points = p.points.length;
+  const g = prepare(p.canvas);
+  if (!p.points.length) return;
+  const box = { left: 40, right: p.canvas.clientWidth - 5, top: 8, bottom: p.canvas.clientHeight - 22 };
+  const values = p.points.map((point) => point[1]);
+  const marks = ticks(Math.min(...values), Math.max(...values));
+  const low = marks[0], high = marks.at(-1);
+  const x = (ago) => box.right - (ago / SPAN) * (box.right - box.left);
+  const y = (v) => box.bottom - ((v - low) / (high - low)) * (box.bottom - box.top);
+  drawAxes(g, box, marks, y, x);
+  drawLine(g, box, p.points.map(([t, v]) => [x(Math.max(0, now - t)), y(v)]));
 }
 
 function frame() {

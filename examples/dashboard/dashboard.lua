@@ -25,14 +25,34 @@ local function add(name, value)
   tide.room("dashboard"):send({ type = "point", series = name, t = point[1], value = value }, { key = name })
 end
 
-local function measure()
-  local t = tide.now()
-  add("sea level (m)", math.floor(100 * (1.2 + 0.9 * math.sin(t / 17) + 0.05 * math.random())) / 100)
-  add("wind (m/s)", math.floor(100 * (6 + 2 * math.sin(t / 5) + 1.5 * math.random())) / 100)
-  add("water (°C)", math.floor(100 * (14 + 0.6 * math.sin(t / 41) + 0.1 * math.random())) / 100)
+local function wave(t, middle, ...)                       -- a sum of waves, each given by height and seconds: smooth, never the same
+  for i = 1, select("#", ...), 2 do
+    local height, period = select(i, ...)
+    middle = middle + height * math.sin(t * 2 * math.pi / period)
+  end
+  return math.floor(middle * 100 + 0.5) / 100
 end
 
-function app.on_start() tide.every(STEP, measure) end
+local sensors = {
+  ["sea level (m)"] = function(t) return wave(t, 1.6, 0.9, 107, 0.12, 13, 0.03, 3.1) end,
+  ["wind (m/s)"]    = function(t) return wave(t, 6.2, 1.8, 41, 0.9, 11.3, 0.5, 4.7, 0.25, 1.9) end,
+  ["water (°C)"]    = function(t) return wave(t, 14, 0.5, 173, 0.08, 29, 0.02, 2.3) end,
+}
+
+local function measure()
+  for name, value_at in pairs(sensors) do add(name, value_at(tide.now())) end
+end
+
+function app.on_start(reason)
+  tide.every(STEP, measure)
+  if reason ~= "start" then return end                    -- the store has the past already
+  local now = tide.now()
+  for name, value_at in pairs(sensors) do                 -- so that nobody looks at an empty plot
+    local list = tide.json.array {}
+    for t = now - (KEEP - 1) * STEP, now, STEP do list[#list + 1] = { t, value_at(t) } end
+    series:set(name, list)
+  end
+end
 
 function app.on.subscribe(conn)
   conn:join("dashboard")
