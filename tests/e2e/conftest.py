@@ -10,7 +10,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 pytest.register_assert_rewrite("support.wire", "support.server")
 from support import certs, wire  # noqa: E402
-from support.server import Server  # noqa: E402
+from support.server import BIN, Server  # noqa: E402
+
+
+def pytest_sessionstart(session):
+    if not os.access(BIN, os.X_OK):
+        pytest.exit(f"there is no program at {BIN}: build it, or name it by MOONTIDE_BIN", 2)
 
 
 def pytest_collection_modifyitems(config, items):

