@@ -69,15 +69,6 @@ def test_no_pings_when_they_are_off(serve, connect):
     ws.expect_nothing()
 
 
-def test_busy_connection_is_not_pinged(serve, connect):
-    server = serve(APP, settings={"ping.interval": 0.4})
-    ws = connect(server)
-    for _ in range(20):
-        ws.text("x")
-        assert ws.frame().op != PING
-        time.sleep(0.04)
-
-
 def test_idle_http_connection_ends(serve):
     server = serve(APP, settings={"idle.timeout": 0.3})
     with Wire(server.address) as wire:
