@@ -270,6 +270,7 @@ static void on_drain(void *arg, struct session *session)
         peer_drained((struct peer *)owner);
     else if (owner)
         serve_drained((struct req *)owner);
+    task_run_ready(arg); /* this comes after the script's own end of the turn */
 }
 
 static void on_closed(void *arg, struct session *session, unsigned code, struct slice reason)
@@ -280,6 +281,7 @@ static void on_closed(void *arg, struct session *session, unsigned code, struct 
         return;
     peer_closed(p);
     dispatch_event(p, &(struct peer_event){NULL, PEER_CLOSE, code, reason.len, reason.data});
+    task_run_ready(arg);
 }
 
 static void on_gone(void *arg, struct session *session)
@@ -300,6 +302,7 @@ static void on_gone(void *arg, struct session *session)
         r->session = NULL;
         serve_drained(r); /* who streams stops waiting for a reader */
     }
+    task_run_ready(arg);
 }
 
 const struct session_events *script_events(void)

@@ -75,6 +75,10 @@ static int push_chunk(lua_State *L, struct version *v, const char *path, const c
         struct slice text = source_text(&source);
 
         status = luaL_loadbufferx(L, text.len ? text.data : "", text.len, name, "t");
+        if (text.len && text.data[0] == LUA_SIGNATURE[0]) { /* Lua's own words do not say which file */
+            lua_pop(L, 1);
+            lua_pushfstring(L, "%s: this is no Lua source; compiled chunks are not loaded", shown);
+        }
     }
     buf_fini(&source);
     if (rc != 0) {

@@ -77,11 +77,7 @@ static void free_config(struct script *s)
 /* End of a turn: tasks that timers and other callbacks have woken. */
 static void on_flush(void *arg)
 {
-    struct script *s = arg;
-
-    task_run_ready(s);
-    if (!list_empty(&s->ready))
-        loop_again(s->loop);
+    task_run_ready(arg);
 }
 
 static struct script *make_script(const struct script_config *c)

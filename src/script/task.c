@@ -279,6 +279,8 @@ void task_run_ready(struct script *s)
     for (int i = 0; i < READY_BATCH && !list_empty(&s->ready); i++)
         run_one(list_entry(s->ready.next, struct task, queue));
     s->busy--;
+    if (!list_empty(&s->ready))
+        loop_again(s->loop);
 }
 
 void task_use_live(struct task *t)
