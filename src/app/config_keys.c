@@ -78,7 +78,7 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .help = "How long an HTTP connection may wait for its next request."},
     [CONFIG_PING_INTERVAL] = {.name = "ping.interval",
         .type = CONFIG_SECONDS, .initial = "25s", .min = 0, .max = 86400, .live = true,
-        .help = "Silence after which a WebSocket connection is pinged; 0 sends no pings."},
+        .help = "Time between two pings of a WebSocket connection; 0 sends no pings."},
     [CONFIG_PING_TIMEOUT] = {.name = "ping.timeout",
         .type = CONFIG_SECONDS, .initial = "10s", .min = 0.1, .max = 3600, .live = true,
         .help = "Time for any byte to come after a ping. Without one the connection has ended (1006)."},
