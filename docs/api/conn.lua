@@ -116,8 +116,8 @@ function conn:spawn(fn, ...) end
 
 ---Options of every send: `conn`, user, room and `tide.broadcast`. An unknown option raises.
 ---@class moontide.send_opts
----who does not get it: a conn, a user id, or a list of both
----@field except? moontide.conn|string|(moontide.conn|string)[]
+---who does not get it: a conn, a user id, what `tide.user` or `tide.conn` gave, or a list of them
+---@field except? moontide.conn|moontide.user|moontide.conn.remote|string|table
 ---a message with the same key to the same receiver (for a room: in the same room) that is still queued is replaced by this one, in its
 ---place: a slow reader gets only the newest
 ---@field key? string

@@ -77,11 +77,11 @@ function tide.room(name) end
 ---@return { name: string, count: integer }[] rooms # count is people
 function tide.rooms(prefix) end
 
----@param id string # 1 to 256 bytes
+---@param id string # any text; what nobody can be called (empty, over 256 bytes) is offline
 ---@return moontide.user user
 function tide.user(id) end
 
----@param id string # the `id` of a connection
+---@param id string # the `id` of a connection; any other text is offline
 ---@return moontide.conn.remote remote
 function tide.conn(id) end
 

@@ -1,6 +1,6 @@
 /* api_user.c - tide.user(id), tide.conn(id) and tide.broadcast.
  *
- * Both objects hold the id as text and look for connections at each call, because people come and go. Where nobody is, the
+ * Both objects hold an id and look for connections at each call, because people come and go. Where nobody is, the
  * methods give nil, "nobody there", "offline".
  */
 #include "script/api_user.h"
@@ -13,51 +13,67 @@
 #define USER_TYPE "moontide.user"
 #define REMOTE_TYPE "moontide.conn.remote"
 
-struct id_handle {
+/* Any text may be asked for: it often comes from clients. What nobody can be called is kept as an empty id. */
+struct user_handle {
+    const void *magic; /* &user_magic */
     size_t len;
     char id[]; /* not terminated */
 };
 
-static void push_handle(lua_State *L, struct slice id, const char *type)
-{
-    struct id_handle *h = lua_newuserdatauv(L, sizeof(*h) + id.len, 0);
+struct remote_handle {
+    const void *magic; /* &remote_magic */
+    conn_id id;        /* 0: no connection is called that */
+};
 
-    h->len = id.len;
-    memcpy(h->id, id.data, id.len);
-    luaL_setmetatable(L, type);
-}
+static const char user_magic = 0, remote_magic = 0; /* their addresses are the first words of the userdata */
 
-static struct slice check_handle(lua_State *L, const char *type)
+static struct slice check_user(lua_State *L)
 {
-    const struct id_handle *h = luaL_checkudata(L, 1, type);
+    const struct user_handle *h = luaL_checkudata(L, 1, USER_TYPE);
 
     return (struct slice){h->id, h->len};
 }
 
 static const struct user *find_user(lua_State *L)
 {
-    return user_find(script_hub(L), check_handle(L, USER_TYPE));
+    struct slice id = check_user(L);
+
+    return id.len > 0 ? user_find(script_hub(L), id) : NULL;
 }
 
 /* The connection of the remote handle at 1 as long as it has a socket, else NULL. */
 static struct conn *find_conn(lua_State *L)
 {
-    conn_id id = conn_parse(check_handle(L, REMOTE_TYPE));
-    struct conn *c = id != 0 ? conn_find(script_hub(L), id) : NULL;
+    const struct remote_handle *h = luaL_checkudata(L, 1, REMOTE_TYPE);
+    struct conn *c = h->id != 0 ? conn_find(script_hub(L), h->id) : NULL;
 
     return c != NULL && c->session != NULL ? c : NULL;
+}
+
+bool api_user_test(lua_State *L, int index, struct slice *user, conn_id *conn)
+{
+    const struct user_handle *u = lua_touserdata(L, index);
+    size_t size = lua_rawlen(L, index);
+
+    if (u == NULL || size < sizeof(struct remote_handle))
+        return false;
+    if (u->magic == &user_magic)
+        *user = (struct slice){u->id, u->len};
+    else if (u->magic == &remote_magic)
+        *conn = ((const struct remote_handle *)u)->id;
+    return u->magic == &user_magic || u->magic == &remote_magic;
 }
 
 /* ---- user ---- */
 
 static int user_message(lua_State *L, enum frame_op op, const char *function)
 {
-    struct slice id = check_handle(L, USER_TYPE);
+    struct slice id = check_user(L);
     struct outbox_opts opts;
     struct send_args args;
 
     send_check(L, 2, op, function, &args);
-    if (user_find(script_hub(L), id) == NULL)
+    if (find_user(L) == NULL)
         return script_push_result(L, MT_EOFFLINE);
     struct packet *p = packet_create(op, args.data.data, args.data.len);
     int err = p != NULL ? user_send(script_hub(L), id, p, send_options(&args, &opts), &args.except) : MT_ENOMEM;
@@ -160,7 +176,7 @@ static int remote_message(lua_State *L, enum frame_op op, const char *function)
     struct outbox_opts opts;
     struct send_args args;
 
-    check_handle(L, REMOTE_TYPE);
+    luaL_checkudata(L, 1, REMOTE_TYPE);
     send_check(L, 2, op, function, &args);
     struct conn *c = find_conn(L);
     if (c == NULL)
@@ -232,14 +248,26 @@ static const luaL_Reg remote_methods[] = {{"send", l_remote_send},   {"send_bina
 /* tide.user(id) -> user */
 static int l_tide_user(lua_State *L)
 {
-    push_handle(L, api_check_name(L, 1, "user id", HUB_NAME_MAX), USER_TYPE);
+    struct slice id = api_check_string(L, 1);
+    size_t len = id.len <= HUB_NAME_MAX ? id.len : 0;
+    struct user_handle *h = lua_newuserdatauv(L, sizeof(*h) + len, 0);
+
+    h->magic = &user_magic;
+    h->len = len;
+    memcpy(h->id, id.data, len);
+    luaL_setmetatable(L, USER_TYPE);
     return 1;
 }
 
 /* tide.conn(id) -> the connection of that id, wherever it is */
 static int l_tide_conn(lua_State *L)
 {
-    push_handle(L, api_check_name(L, 1, "conn id", HUB_NAME_MAX), REMOTE_TYPE);
+    struct slice id = api_check_string(L, 1);
+    struct remote_handle *h = lua_newuserdatauv(L, sizeof(*h), 0);
+
+    h->magic = &remote_magic;
+    h->id = conn_parse(id);
+    luaL_setmetatable(L, REMOTE_TYPE);
     return 1;
 }
 

@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "script/api_conn.h"
 #include "script/api_help.h"
+#include "script/api_user.h"
 #include "script/json.h"
 #include <lauxlib.h>
 
@@ -12,10 +13,13 @@ static const char *const option_names[] = {"except", "key", "volatile", NULL};
 
 /* ---- except ---- */
 
+/* A conn gives *conn, a user id *user, a tide.user or tide.conn either; for those that nobody can be, both are empty, which
+ * leaves out nobody. */
 static bool read_one_except(lua_State *L, int index, conn_id *conn, struct slice *user)
 {
     *conn = 0;
-    if (api_conn_test(L, index, conn))
+    *user = SLICE("");
+    if (api_conn_test(L, index, conn) || api_user_test(L, index, user, conn))
         return true;
     if (lua_type(L, index) != LUA_TSTRING)
         return false;
@@ -38,7 +42,7 @@ static void read_except_list(lua_State *L, int list, int arg, struct send_args *
             luaL_argerror(L, arg, "except: a conn, a user id or a list of them");
         if (id != 0)
             conns[out->except.conn_count++] = id;
-        else
+        else if (users[out->except.user_count].len > 0)
             out->except.user_count++;
         lua_pop(L, 1);
     }
@@ -50,7 +54,7 @@ static void read_except(lua_State *L, int arg, struct send_args *out)
     int index = lua_gettop(L);
 
     if (read_one_except(L, index, &out->except_conn, &out->except_user)) {
-        out->except = (struct hub_except){&out->except_conn, out->except_conn != 0, &out->except_user, out->except_conn == 0};
+        out->except = (struct hub_except){&out->except_conn, out->except_conn != 0, &out->except_user, out->except_user.len > 0};
         return;
     }
     if (lua_type(L, index) != LUA_TTABLE)

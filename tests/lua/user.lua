@@ -23,7 +23,7 @@ bob:text [[
   for c in tide.conns() do if c.user == "ann" then
     local far = tide.conn(c.id)
     assert(far:send "far" == true and far:send_binary "b" == true and far:join "q" == true and tide.room "q":has(c) and far:leave "q" == true and far:leave "q" == false)
-    assert(far:send("no", { except = c }) == true)
+    assert(far:send("no", { except = c }) == true and far:send("no", { except = far }) == true and far:send("no", { except = { tide.user "ann" } }) == true)
   end end
 ]]
 for _, c in ipairs { ann, tab } do expect(c, "far") expect(c, "b") expect_nothing(c) end
@@ -35,18 +35,26 @@ expect(bob, "end")
 bob:text [[assert(tide.conn(conn.id):close(4003) == true and select(3, tide.conn(conn.id):close()) == "offline" and select(3, tide.conn(conn.id):send "x") == "offline")]]
 assert(bob:closed() == 4003)
 
+-- leaving out what nobody can be leaves out nobody, also not those without a user
+local guest = inside [[
+  tide.broadcast("1", { except = "" }) tide.broadcast("2", { except = { "", tide.user "", tide.conn "" } }) tide.broadcast("3", { except = tide.user "" })
+  tide.broadcast("no", { except = tide.conn(conn.id) }) tide.broadcast("no", { except = { "", tide.conn(conn.id) } })
+]]
+for i = 1, 3 do expect(guest, tostring(i)) end
+expect_nothing(guest)
+
 inside [[
   local nobody = tide.user "nobody"
   same(nobody:count(), 0)
-  for _, far in ipairs { nobody, tide.conn "c0", tide.conn "nonsense", tide.conn "c1zzzzzzzz" } do
+  for _, far in ipairs { nobody, tide.user "", tide.user(("x"):rep(10000)), tide.conn "c0", tide.conn "", tide.conn "nonsense", tide.conn "c1zzzzzzzz", tide.conn(("c"):rep(10000)) } do
     fails("offline", far:send "x") fails("offline", far:send {}) fails("offline", far:send_binary "x") fails("offline", far:close()) fails("offline", far:join "r") fails("offline", far:leave "r")
     local _, message = far:send "x" same(message, "nobody there")
     raises("string or table expected", far.send, far) raises("not UTF%-8", far.send, far, "\xff") raises("string expected", far.send_binary, far, {}) raises("close codes", far.close, far, 1006)
     raises("room name", far.join, far, "") raises("string expected", far.leave, far) raises("expected", far.send, conn, "x") raises("unknown option", far.send, far, "x", { kye = 1 })
     raises("nil value", function() far:request {} end) same(getmetatable(far), false)
   end
-  raises("user id: 1 to 256 bytes", tide.user, "") raises("1 to 256", tide.user, ("x"):rep(257)) raises("string expected", tide.user) raises("string expected", tide.user, 5) raises("string expected", tide.user, conn)
-  raises("string expected", tide.conn) raises("string expected", tide.conn, 5) raises("conn id", tide.conn, "")
+  raises("string expected", tide.user) raises("string expected", tide.user, 5) raises("string expected", tide.user, conn)
+  raises("string expected", tide.conn) raises("string expected", tide.conn, 5)
   raises("string or table expected", tide.broadcast) raises("string or table expected", tide.broadcast, 5) raises("tide.broadcast: the text is not UTF", tide.broadcast, "\xff")
   raises("except: a conn", tide.broadcast, "x", { except = { {} } })
 ]]
