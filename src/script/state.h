@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "script/heap.h"
 #include "script/script.h"
 #include <lua.h>
 
@@ -23,13 +24,6 @@ struct crypt_hasher;
 struct handlers;
 struct task;
 struct watch_slot;
-
-/* Memory of one VM. */
-struct vm_heap {
-    size_t used;   /* bytes handed out to Lua */
-    size_t limit;  /* script.memory */
-    unsigned core; /* above 0: the core itself is pushing, the limit does not hold (script_core_begin) */
-};
 
 /* One loaded state of the app: script, modules, environment. Counted: the live pointer, each of its tasks and each timer that holds one of
  * its functions have a reference. At zero everything in Lua that belongs to it is released. */
@@ -67,7 +61,7 @@ struct script {
     struct loop *loop;
     struct log *log;
     struct hub *hub;            /* owned */
-    struct vm_heap heap;
+    struct heap heap;           /* the VM's memory */
     struct watch_slot *watch;   /* what the watchdog sees of this worker */
     uint64_t epoch;             /* grows with every version that goes live */
     char **failed_files;        /* of the last version that failed to load; owned, NULL-terminated, NULL when it went well */

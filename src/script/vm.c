@@ -13,26 +13,6 @@
 
 static const char libraries_key = 0; /* its address keys the table of pristine libraries in the registry */
 
-static void *vm_alloc(void *arg, void *ptr, size_t old_size, size_t new_size)
-{
-    struct vm_heap *h = arg;
-    size_t old = ptr ? old_size : 0; /* for a new block Lua passes the kind of object */
-    void *block;
-
-    if (new_size == 0) {
-        h->used -= old;
-        mem_free(ptr);
-        return NULL;
-    }
-    if (new_size > old && h->core == 0 && h->used + (new_size - old) > h->limit)
-        return NULL;
-    block = mem_resize(ptr, new_size);
-    if (!block)
-        return new_size <= old ? ptr : NULL; /* Lua relies on shrinking */
-    h->used += new_size - old;
-    return block;
-}
-
 /* A raise outside of every protected call: memory ran out in the core itself, or a bug. Lua ends the process after this. */
 static int vm_panic(lua_State *L)
 {
@@ -129,7 +109,7 @@ void vm_push_library(lua_State *L, const char *name)
 int vm_open(struct script *s, char **error)
 {
     s->heap.core = 1;
-    s->L = lua_newstate(vm_alloc, &s->heap);
+    s->L = lua_newstate(heap_alloc, &s->heap);
     if (!s->L)
         return MT_ENOMEM;
     s->context.script = s;
@@ -148,4 +128,5 @@ void vm_close(struct script *s)
     if (s->L)
         lua_close(s->L);
     s->L = NULL;
+    heap_fini(&s->heap);
 }
