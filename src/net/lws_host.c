@@ -19,7 +19,8 @@
 #define HOST_NEW_API (LWS_LIBRARY_VERSION_NUMBER >= 4003000)
 
 enum { EV_READ = 1, EV_WRITE = 2, EV_START = 4, EV_STOP = 8 };
-#define EV_PREPARE_DELETION (1u << 31)
+/* Stops both at once only when it forgets the descriptor. 4.1 adds a flag for that, 4.3 does not any more. */
+enum { EV_FORGET = EV_STOP | EV_READ | EV_WRITE };
 
 #if HOST_NEW_API
 typedef unsigned int host_io_flags;
@@ -143,7 +144,7 @@ static void host_io(struct lws *wsi, host_io_flags flags)
     } else {
         f->want &= ~events;
     }
-    if ((unsigned)flags & EV_PREPARE_DELETION) {
+    if ((flags & EV_FORGET) == EV_FORGET) {
         if (f->watch)
             loop_fd_close(f->watch);
         memset(f, 0, sizeof *f);
