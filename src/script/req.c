@@ -142,7 +142,7 @@ int req_decode_params(const struct route_params *raw, struct peer_param *out, st
     }
     for (size_t i = 0; i < raw->count; i++) { /* the memory does not move any more */
         out[i].name = raw->items[i].name;
-        out[i].value = (struct slice){(const char *)memory->data + start, ends[i] - start};
+        out[i].value = ends[i] > start ? (struct slice){(const char *)memory->data + start, ends[i] - start} : SLICE("");
         start = ends[i];
     }
     return 0;

@@ -339,6 +339,7 @@ static void test_one(void **state)
     const char *slash = strrchr(test_file, '/');
 
     world = *state;
+    world->config.time_budget = 30; /* sanitizers and busy machines are slow; budgets have tests of their own */
     open_state(L);
     snprintf(support, sizeof(support), "%.*ssupport.lua", slash != NULL ? (int)(slash + 1 - test_file) : 0, test_file);
     run_file(L, support);
