@@ -33,8 +33,8 @@
 ---`code` is the close code that the other side sent, that we sent, or 1005 (a close frame without a code), 1006 (no close frame).
 ---RFC 6455 section 7.4.1.
 ---@field on_close? fun(conn: moontide.conn, code: integer, reason: string)
----A text message that `on` does not take: not JSON, without a `type`, or of an unknown one. Without this handler such a
----message is answered with the error `bad_json` or `unknown_type`. Where the app has no `on` at all, every text message comes here.
+---A text message that `on` does not take: not JSON, without a `type`, or of an unknown one. Without this handler such a message
+---is answered with the error `bad_json` or `unknown_type`. Where the app has no `on` at all, every text message comes here.
 ---
 ---`nil, message, name` sends the error reply `{"type":"error","code":name,"message":message}`; other results are ignored.
 ---@field on_message? fun(conn: moontide.conn, text: string): (nil, string?, string?)
@@ -43,9 +43,9 @@
 ---A plain HTTP request for a path where the static folder has no file. Nothing means 404.
 ---
 ---`status` is 200 to 599. `body` is a string, a table (sent as JSON) or a function that gives one piece per call and nil at the
----end; such a body is streamed, and the function may wait. `headers` is a table of names and strings; a list as value makes a line
----of each. Content-Type is set by the kind of the body where the headers have none; Content-Length, Date and Connection are the
----server's. RFC 9110.
+---end; such a body is streamed, and the function may wait. `headers` is a table of names and strings; a list as value makes a
+---line of each. Content-Type is set by the kind of the body where the headers have none; Content-Length, Date and Connection are
+---the server's. RFC 9110.
 ---@field on_http? fun(req: moontide.req): (integer?, (string|table|fun(): string?)?, table<string, string|string[]>?)
 ---A version of the script has gone live, before its first event: `"start"` at the start of the server, `"reload"` later. Timers
 ---and tasks for the whole server belong here.
@@ -58,19 +58,20 @@
 ---
 ---What the handler returns answers the message. With an `id` in the message there is exactly one answer: a value becomes
 ---`{"type":"reply","id":id,"data":value}`, nothing becomes a reply without data, and `nil, message, name` becomes
----`{"type":"error","id":id,"code":name,"message":message}`. Without an `id` only failures are answered. A missing `name` is sent as
----`failed`.
+---`{"type":"error","id":id,"code":name,"message":message}`. Without an `id` only failures are answered. A missing `name` is sent
+---as `failed`.
 ---@field on? table<string, fun(conn: moontide.conn, msg: table): (any, string?, string?)>
 ---Shapes of messages by type, checked in C before the handler wakes; fields that are not declared are dropped. A message that
----does not fit is answered with the code `invalid` and the place and reason in the message. Each type needs a handler in `on`. See
----[shapes](shape.md).
+---does not fit is answered with the code `invalid` and the place and reason in the message. Each type needs a handler in `on`.
+---See [shapes](shape.md).
 ---@field accepts? table<string, moontide.shape>
----Handlers by path: `["/game/:id"] = { on_open = ..., on = ... }`. A part `:name` takes one part of the path, `*` as the last part
----takes the rest; values are in `conn.params` and `req.params` (`params["*"]` for the star), decoded. The most specific path wins.
+---Handlers by path: `["/game/:id"] = { on_open = ..., on = ... }`. A part `:name` takes one part of the path, `*` as the last
+---part takes the rest; values are in `conn.params` and `req.params` (`params["*"]` for the star), decoded. The most specific path
+---wins.
 ---
 ---When `routes` is given, only listed paths exist, all others are answered with 404. `["/"] = app` gives a path the handlers of
----the app itself. A route has its own `on_connect on_open on_close on_message on_binary on_http on accepts limits protocols`; only
----`app.on_connect` runs for all of them, before the route's own.
+---the app itself. A route has its own `on_connect on_open on_close on_message on_binary on_http on accepts limits protocols`;
+---only `app.on_connect` runs for all of them, before the route's own.
 ---@field routes? table<string, moontide.app>
 ---Kinds of rooms by a pattern of their name, `*` stands for any text. The pattern with the most other letters wins. See
 ---[room](#room).

@@ -2,8 +2,8 @@
 -- conn: one WebSocket connection.
 
 ---Handlers get the connection as their first argument. The object may be kept: there is one per connection, so it compares equal
----and works as a table key, and after the close every method gives `nil, "closed", "closed"`. Reading or setting a field that does
----not exist raises with the nearest name; your own fields go in `conn.data`.
+---and works as a table key, and after the close every method gives `nil, "closed", "closed"`. Reading or setting a field that
+---does not exist raises with the nearest name; your own fields go in `conn.data`.
 ---@class moontide.conn
 ---short name of the connection, also in the log: "c" and letters or digits. Never used twice while the server runs
 ---@field id string
@@ -65,8 +65,8 @@ function conn:send_binary(bytes, opts) end
 ---@return string? name
 function conn:close(code, reason) end
 
----Become a member of a room, which begins to exist with its first member. Once more is fine and gives new info. The messages that a
----`current` room keeps are sent to this connection first, then `on_join` of the room runs when the person is new in it.
+---Become a member of a room, which begins to exist with its first member. Once more is fine and gives new info. The messages that
+---a `current` room keeps are sent to this connection first, then `on_join` of the room runs when the person is new in it.
 ---
 ---Fails: `closed`; `full` (10,000 rooms for one connection); `nomem`.
 ---@param room string # name of the room, 1 to 256 bytes
@@ -93,7 +93,8 @@ function conn:leave(room) end
 ---@return string? name
 function conn:rooms() end
 
----Wait until everything that was queued has been given to the system, so that a long answer is sent as fast as the client reads it.
+---Wait until everything that was queued has been given to the system, so that a long answer is sent as fast as the client reads
+---it.
 ---
 ---Waits: until the outbox is empty.
 ---Fails: `closed`, `timeout`.
@@ -118,8 +119,8 @@ function conn:spawn(fn, ...) end
 ---@class moontide.send_opts
 ---who does not get it: a conn, a user id, what `tide.user` or `tide.conn` gave, or a list of them
 ---@field except? moontide.conn|moontide.user|moontide.conn.remote|string|table
----a message with the same key to the same receiver (for a room: in the same room) that is still queued is replaced by this one, in its
----place: a slow reader gets only the newest
+---a message with the same key to the same receiver (for a room: in the same room) that is still queued is replaced by this one,
+---in its place: a slow reader gets only the newest
 ---@field key? string
 ---true: first to be dropped when the outbox is over its limit; the client is told how many were
 ---(`{"type":"dropped","count":3}`)

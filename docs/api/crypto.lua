@@ -1,8 +1,9 @@
 ---@meta _
 -- tide.crypto: digests, random bytes, comparing secrets, encodings.
 
----By OpenSSL. Encodings are "raw", "hex", "base64" (RFC 4648 section 4) and "base64url" (section 5, without padding). Digests are md5,
----sha1, sha224, sha256, sha384, sha512, sha3-256, sha3-512, blake2s256 and blake2b512; an unknown name raises with the nearest.
+---By OpenSSL. Encodings are "raw", "hex", "base64" (RFC 4648 section 4) and "base64url" (section 5, without padding). Digests are
+---md5, sha1, sha224, sha256, sha384, sha512, sha3-256, sha3-512, blake2s256 and blake2b512; an unknown name raises with the
+---nearest.
 ---@class moontide.crypto
 local crypto = {}
 

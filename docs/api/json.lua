@@ -1,17 +1,17 @@
 ---@meta _
 -- tide.json: JSON text and values, exact.
 
----Strict RFC 8259. Integers stay integers and are exact to 64 bits, floats are written so that they read back the same. A member that
----is null is absent after decoding; inside lists and alone null is `tide.null`. Lists stay lists: `[]` decodes to a table that is
----written as `[]` again, and so do all lists that this API returns. Tables are read raw, metamethods do not run. At most 128 levels
----deep.
+---Strict RFC 8259. Integers stay integers and are exact to 64 bits, floats are written so that they read back the same. A member
+---that is null is absent after decoding; inside lists and alone null is `tide.null`. Lists stay lists: `[]` decodes to a table
+---that is written as `[]` again, and so do all lists that this API returns. Tables are read raw, metamethods do not run. At most
+---128 levels deep.
 ---
 ---`require "cjson"` gives lua-cjson itself, where that module is installed, with its own habits.
 ---@class moontide.json
 local json = {}
 
----Raises: for what JSON cannot hold (functions, NaN, mixed keys, text that is not UTF-8, tables in themselves), with the place in it;
----and past 64 MiB.
+---Raises: for what JSON cannot hold (functions, NaN, mixed keys, text that is not UTF-8, tables in themselves), with the place in
+---it; and past 64 MiB.
 ---@param value any # nil is written as null
 ---@return string text # without line breaks
 function json.encode(value) end

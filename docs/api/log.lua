@@ -1,8 +1,8 @@
 ---@meta _
 -- tide.log: lines for the server's log.
 
----Each line carries the time, the level, the connection with its address and path where there is one, and the version of the script.
----`print(...)` is an info line too.
+---Each line carries the time, the level, the connection with its address and path where there is one, and the version of the
+---script. `print(...)` is an info line too. How lines look is in [operations](../operations.md#logs).
 ---@class moontide.log
 local log = {}
 

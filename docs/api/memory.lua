@@ -1,8 +1,9 @@
 ---@meta _
 -- store: keys and values in memory: `tide.store:open(name, { memory = true })`.
 
----No call waits. Keys are texts of 1 to 1024 bytes. A value is a string (any bytes), a number, a boolean or a table that JSON can hold,
----up to 1 MiB; what is read is always a copy. All stores together hold up to 128 MiB. Writing raises while a script loads, reading does not.
+---No call waits. Keys are texts of 1 to 1024 bytes. A value is a string (any bytes), a number, a boolean or a table that JSON can
+---hold, up to 1 MiB; what is read is always a copy. All stores together hold up to 128 MiB. Writing raises while a script loads,
+---reading does not.
 ---
 ---```lua
 ---local hits = tide.store:open("hits", { memory = true })
@@ -18,7 +19,7 @@ function store:get(key) end
 ---Fails: `full`, `too_large`, `nomem`: the old value is still there then.
 ---@param key string # 1 to 1024 bytes
 ---@param value any # not nil
----@param opts? { ttl: number } # seconds that it lives; without it there is no end
+---@param opts? { ttl: number } # seconds that it lives, without it for ever; one that is over removes the key
 ---@return true? ok
 ---@return string? message
 ---@return string? name
@@ -39,8 +40,8 @@ function store:delete(key) end
 ---@return string? name
 function store:incr(key, by, opts) end
 
----Change a value by a function, which gets the old one (nil for none) and returns the new one; nil removes the key. The function may not
----wait, and is called again when the key was written meanwhile.
+---Change a value by a function, which gets the old one (nil for none) and returns the new one; nil removes the key. The function
+---may not wait, and is called again when the key was written meanwhile.
 ---
 ---Fails: `full`, `too_large`, `nomem`, `busy` (changed by others 100 times in a row).
 ---@param key string # 1 to 1024 bytes

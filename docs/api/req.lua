@@ -1,9 +1,9 @@
 ---@meta _
 -- req: an HTTP request or a handshake, for `on_connect` and `on_http`.
 
----A copy of the request: it stays whole as long as the script holds it, also when the client has gone. Fields are made when they are
----first asked for. They cannot be set: `on_connect` returns what the connection should carry. An unknown field raises with the
----nearest name.
+---A copy of the request: it stays whole as long as the script holds it, also when the client has gone. Fields are made when they
+---are first asked for. They cannot be set: `on_connect` returns what the connection should carry. An unknown field raises with
+---the nearest name.
 ---@class moontide.req
 ---"GET", "POST" and so on
 ---@field method string
@@ -55,5 +55,5 @@ function req:json(shape) end
 ---@field cipher string
 ---the name that the client asked for (SNI)
 ---@field sni? string
----`cn`: common name of a verified client certificate; nil when there was none
+---`cn`: common name of a verified client certificate. nil in this version, which asks clients for none
 ---@field client? { cn: string }

@@ -1,16 +1,16 @@
 ---@meta _
 -- room: who hears what: `tide.room(name)`.
 
----A room is a name and its members. It begins with the first member and ends with the last; asking about or sending to a room that
----does not exist is no error. Members are people: several connections of one user count once. Room objects of one name are equal.
----What rooms of a kind do is said in `app.rooms`, see [app](app.md#room).
+---A room is a name and its members. It begins with the first member and ends with the last; asking about or sending to a room
+---that does not exist is no error. Members are people: several connections of one user count once. Room objects of one name are
+---equal. What rooms of a kind do is said in `app.rooms`, see [app](app.md#room).
 ---@class moontide.room
 ---its name
 ---@field name string
 local room = {}
 
----Send to everybody in the room. The message is written and framed once, however many members there are. With a `key`, a room with
----`current = true` keeps it for those who join later, also while nobody is there.
+---Send to everybody in the room. The message is written and framed once, however many members there are. With a `key`, a room
+---with `current = true` keeps it for those who join later, also while nobody is there.
 ---
 ---Fails: `nomem`.
 ---Raises: as `conn:send`.

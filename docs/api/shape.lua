@@ -5,7 +5,7 @@
 ---
 --- | shape | takes |
 --- | --- | --- |
---- | `"string"`, `"string 1..64"` | text; the range counts characters (code points) |
+--- | `"string"`, `"string 1..64"`, `"string 16"` | text; the range counts characters (code points) |
 --- | `"integer"`, `"integer 0..100"` | whole numbers; `5.0` is none |
 --- | `"number"`, `"number -1..1"` | integers and floats, never NaN |
 --- | `"boolean"` | true and false |
@@ -13,7 +13,7 @@
 --- | `"'buy'\|'sell'"` | one of these words |
 --- | `{ field = shape, ... }` | an object; fields that are not named are dropped |
 --- | `{ shape, min = 1, max = 10 }` | a list of that shape, with bounds for its length |
---- | `function(value) return ok, message end` | what the function says |
+--- | `function(value) return ok, message end` | what the function says; it may not wait |
 ---
 ---A `?` behind the kind (`"string? 1..64"`) or behind the words makes it optional: missing and null are fine then. A range may
 ---leave one end open (`1..`, `..64`) or be one number (`16`).

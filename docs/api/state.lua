@@ -1,8 +1,8 @@
 ---@meta _
 -- tide.state: a table that stays over reloads.
 
----Plain Lua values of your own, kept while versions come and go; gone when the server ends. It can be read but not written while a script
----loads: `on_start` is the place to fill it.
+---Plain Lua values of your own, kept while versions come and go; gone when the server ends. It can be read but not written while
+---a script loads: `on_start` is the place to fill it.
 ---
 ---```lua
 ---function app.on_start() tide.state.scores = tide.state.scores or {} end

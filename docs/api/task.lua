@@ -4,8 +4,9 @@
 ---A task is a function in a coroutine of its own. Its object may be kept or dropped; the task runs either way. An error in it is
 ---logged with its traceback.
 ---
----A task that is cancelled unwinds: the call that it waits in never returns, its `<close>` variables run, and no error is counted.
----`<close>` code may not wait. As a `<close>` variable itself (`local t <close> = tide.spawn(...)`) a task ends with the block.
+---A task that is cancelled unwinds: the call that it waits in never returns, its `<close>` variables run, and no error is
+---counted. `<close>` code may not wait. As a `<close>` variable itself (`local t <close> = tide.spawn(...)`) a task ends with the
+---block.
 ---@class moontide.task
 local task = {}
 

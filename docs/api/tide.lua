@@ -1,8 +1,8 @@
 ---@meta moontide
 -- tide: the server as scripts see it: `local tide = require "moontide"`.
 
----Each version of a script has its own copy of this table. While a script loads, calls that act (sends, joins, writes to stores and to
----`tide.state`) raise "not while loading: use on_start"; timers and tasks are noted and start when the version goes live.
+---Each version of a script has its own copy of this table. While a script loads, calls that act (sends, joins, writes to stores
+---and to `tide.state`) raise "not while loading: use on_start"; timers and tasks are noted and start when the version goes live.
 ---@class moontide.tide
 ---JSON text and values
 ---@field json moontide.json
@@ -34,8 +34,8 @@ function tide.now() end
 ---@return true done
 function tide.sleep(seconds) end
 
----Start work that belongs to no connection. It begins when the running handler waits or ends, and goes on over reloads in the version
----that started it.
+---Start work that belongs to no connection. It begins when the running handler waits or ends, and goes on over reloads in the
+---version that started it.
 ---@param fn fun(...: any) # runs in a coroutine of its own
 ---@param ... any # its arguments
 ---@return moontide.task task
@@ -53,8 +53,8 @@ function tide.spawn(fn, ...) end
 ---@return string? name
 function tide.timeout(seconds, fn, ...) end
 
----Call a function once, later. A function is called in the version that made the timer; a name calls `app.NAME(...)` of the version
----that is live by then, so a reload in between counts.
+---Call a function once, later. A function is called in the version that made the timer; a name calls `app.NAME(...)` of the
+---version that is live by then, so a reload in between counts.
 ---@param seconds number # from now on
 ---@param fn function|string # what to call
 ---@param ... any # its arguments
@@ -117,7 +117,7 @@ function tide.reject(status, message, headers) end
 ---
 ---Fails: `invalid`, the message names the place.
 ---@param value any # nothing is changed in it
----@param shape moontide.shape # compiled once per text or table
+---@param shape moontide.shape # compiled once per text, table or function: later changes are not seen
 ---@return any copy # the value; of objects a copy with the declared fields
 ---@return string? message
 ---@return string? name

@@ -1,8 +1,8 @@
 ---@meta _
 -- user: a person, with all tabs and devices: `tide.user(id)`.
 
----A user is the text that `on_connect` returned as `user` or that was set as `conn.user`. The object holds the id only, so it may be
----made for anybody at any time.
+---A user is the text that `on_connect` returned as `user` or that was set as `conn.user`. The object holds the id only, so it may
+---be made for anybody at any time.
 ---@class moontide.user
 local user = {}
 
