@@ -294,7 +294,7 @@ void session_fd_event(struct loop_fd *w, int events, void *arg)
 {
     struct session *s = arg;
 
-    if (events & LOOP_WRITE) {
+    if (events & (LOOP_WRITE | LOOP_HANGUP)) { /* HANGUP: who does not read now learns of the end by writing */
         s->blocked = s->want_write = false;
         session_mark_dirty(s);
     }
