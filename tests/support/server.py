@@ -151,6 +151,17 @@ class Server:
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as f:
             return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def sockets(self):
+        """Number of sockets that the process has open, listeners included."""
+        folder = f"/proc/{self.process.pid}/fd"
+        count = 0
+        for name in os.listdir(folder):
+            try:
+                count += os.readlink(f"{folder}/{name}").startswith("socket:")
+            except FileNotFoundError:
+                pass  # closed in between
+        return count
+
     def cpu(self):
         """Seconds of processor time so far."""
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:

@@ -245,6 +245,7 @@ class Socket(Wire):
         self.send(upgrade_head(target, headers, protocols, extensions, host))
         self.response = Response(self)
         if self.response.status != 101:
+            self.close_socket()
             raise Refused(self.response)
         assert self.response.headers["sec-websocket-accept"] == accept_of(KEY)
         self.protocol = self.response.headers.get("sec-websocket-protocol")
