@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -127,17 +128,30 @@ static int connect_to(int port)
     return fd;
 }
 
+/* Reads `len` bytes, fewer only at the end. The loop of another thread may use io_uring, which interrupts what this one waits for. */
+static size_t receive(int fd, void *out, size_t len)
+{
+    size_t have = 0;
+
+    while (have < len) {
+        ssize_t n = recv(fd, (char *)out + have, len - have, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        have += (size_t)n;
+    }
+    return have;
+}
+
 /* The status of `request`, and the body where `body` is not NULL (of at least 256 bytes). */
 static int ask(int port, const char *request, char *body)
 {
     char answer[4096];
-    size_t len = 0;
-    ssize_t got;
     int fd = connect_to(port), status = 0;
     assert_true(fd >= 0);
     assert_int_equal(write(fd, request, strlen(request)), strlen(request));
-    while ((got = read(fd, answer + len, sizeof(answer) - 1 - len)) > 0)
-        len += (size_t)got;
+    size_t len = receive(fd, answer, sizeof(answer) - 1);
     close(fd);
     answer[len] = '\0';
     assert_int_equal(sscanf(answer, "HTTP/1.1 %d", &status), 1);
@@ -182,7 +196,7 @@ static int open_websocket(int port)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, request, sizeof(request) - 1), sizeof(request) - 1);
     do {
-        assert_int_equal(read(fd, answer + len, 1), 1);
+        assert_int_equal(receive(fd, answer + len, 1), 1);
         answer[++len] = '\0';
     } while (len < sizeof(answer) - 1 && !strstr(answer, "\r\n\r\n"));
     assert_memory_equal(answer, "HTTP/1.1 101 ", 13);
@@ -191,11 +205,7 @@ static int open_websocket(int port)
 
 static void read_exactly(int fd, void *out, size_t len)
 {
-    for (size_t at = 0; at < len;) {
-        ssize_t got = read(fd, (char *)out + at, len - at);
-        assert_true(got > 0);
-        at += (size_t)got;
-    }
+    assert_int_equal(receive(fd, out, len), len);
 }
 
 /* The next frame is short and unfragmented; its payload as text. Returns the first byte. */
@@ -216,7 +226,7 @@ static void assert_going_away(int fd)
     assert_int_equal(read_frame(fd, payload), 0x88);
     assert_memory_equal(payload, "\x03\xE9going away", 12);
     assert_int_equal(write(fd, reply, sizeof(reply)), sizeof(reply));
-    assert_true(read(fd, payload, 1) <= 0);
+    assert_int_equal(receive(fd, payload, 1), 0);
     close(fd);
 }
 
@@ -356,7 +366,7 @@ static void test_who_does_not_go_is_cut_when_the_time_is_up(void **state)
     assert_int_equal(read_frame(fd, payload), 0x88);
     assert_int_equal(await_end(r), 1);
     assert_in_range(clock_ms() - begin, 250, 5000);
-    assert_true(read(fd, payload, 1) <= 0);
+    assert_int_equal(receive(fd, payload, 1), 0);
     close(fd);
 }
 
