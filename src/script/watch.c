@@ -1,7 +1,6 @@
 /* watch.c - the watchdog's thread, its signal handler and the hook that kills. */
 #include "script/watch.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "loop/loop.h"
 #include "script/script.h"
@@ -96,17 +95,31 @@ static void install_handler(void)
     sigaction(WATCH_SIGNAL, &action, NULL);
 }
 
-static void look_at(struct watch_slot *slot, uint64_t now)
+/* Milliseconds that the thread has run on a processor: a machine that is busy with other things does not use up a script's budget. */
+static uint64_t running_ms(pthread_t thread)
 {
-    uint64_t entry = atomic_load_explicit(&slot->entry, memory_order_acquire);
+    struct timespec used;
+    clockid_t clock;
 
+    if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &used) != 0)
+        return 0;
+    return (uint64_t)used.tv_sec * 1000 + (uint64_t)used.tv_nsec / 1000000;
+}
+
+static void look_at(struct watch_slot *slot)
+{
+    uint64_t entry = atomic_load_explicit(&slot->entry, memory_order_acquire), now;
+    pthread_t thread;
+
+    if (!(entry & 1))
+        return;
+    thread = (pthread_t)atomic_load_explicit(&slot->thread, memory_order_relaxed);
+    now = running_ms(thread);
     if (entry != slot->seen) {
         slot->seen = entry;
         slot->since_ms = now;
     }
-    if ((entry & 1) && now - slot->since_ms >= atomic_load_explicit(&slot->budget_ms, memory_order_relaxed)) {
-        pthread_t thread = (pthread_t)atomic_load_explicit(&slot->thread, memory_order_relaxed);
-
+    if (now - slot->since_ms >= atomic_load_explicit(&slot->budget_ms, memory_order_relaxed)) {
         atomic_store_explicit(&slot->condemned, entry, memory_order_release);
         pthread_sigqueue(thread, WATCH_SIGNAL, (union sigval){.sival_ptr = slot}); /* again each period, until the entry ends */
     }
@@ -119,11 +132,10 @@ static void watch_thread(void *arg)
     pthread_mutex_lock(&w->lock);
     while (!w->stop) {
         struct timespec until;
-        uint64_t now = clock_ms();
 
         for (struct watch_slot *slot = w->slots; slot; slot = slot->next)
             if (slot->used)
-                look_at(slot, now);
+                look_at(slot);
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += WATCH_PERIOD_MS * 1000000L;
         if (until.tv_nsec >= 1000000000L) {

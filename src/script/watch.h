@@ -25,7 +25,7 @@ struct watch_slot {
     lua_State *volatile running;      /* the coroutine that runs; read by the signal handler on the same thread */
     volatile bool killed;             /* this entry is being killed */
     bool used;                        /* under the watchdog's lock: a worker has it */
-    uint64_t seen, since_ms;          /* the watchdog's own: last value of entry and when it was first seen */
+    uint64_t seen, since_ms;          /* the watchdog's own: last value of entry, and the thread's running time when it was first seen */
     struct watch_slot *next;          /* list of all slots, under the lock */
     char trace[WATCH_TRACE_MAX];      /* where the kill struck, once it has; else empty */
 };
