@@ -67,6 +67,28 @@ static int make_peer(const struct offer *o, struct conn *c, const char *protocol
     return rc == 0 && !*out ? MT_ENOMEM : rc;
 }
 
+/* Cuts a NUL-terminated text off the front. */
+static struct slice next_text(struct slice *rest)
+{
+    struct slice text = {rest->data, strnlen(rest->data, rest->len)};
+
+    rest->data += text.len + 1;
+    rest->len -= text.len + 1;
+    return text;
+}
+
+static struct session_header *list_headers(const struct req_accept *accept)
+{
+    struct session_header *headers = mem_zalloc(accept->header_count, sizeof(*headers));
+    struct slice rest = buf_slice(&accept->headers);
+
+    for (size_t i = 0; headers && i < accept->header_count; i++) {
+        headers[i].name = next_text(&rest);
+        headers[i].value = next_text(&rest);
+    }
+    return headers;
+}
+
 /* The 101, with the headers that on_connect gave. */
 static int send_accept(const struct offer *o, const char *protocol)
 {
@@ -76,16 +98,9 @@ static int send_accept(const struct offer *o, const char *protocol)
 
     a.message_limit = o->level->message_limit ? o->level->message_limit : o->app->message_limit;
     if (o->accept && o->accept->header_count) {
-        const char *at = (const char *)o->accept->headers.data;
-
-        headers = mem_zalloc(o->accept->header_count, sizeof(*headers));
+        headers = list_headers(o->accept);
         if (!headers)
             return MT_ENOMEM;
-        for (size_t i = 0; i < o->accept->header_count; i++) {
-            headers[i].name = slice_of(at);
-            headers[i].value = slice_of(at += headers[i].name.len + 1);
-            at += headers[i].value.len + 1;
-        }
         a.headers = headers;
         a.header_count = o->accept->header_count;
     }
