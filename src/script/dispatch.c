@@ -181,7 +181,7 @@ static void event_done(struct task *t, enum task_end end)
 static struct task *begin(struct peer *p, const struct peer_event *e)
 {
     lua_CFunction run = pick(p, e->kind);
-    struct task *t = run ? dispatch_task(p->script, TASK_EVENT, run, p, what_of(e->kind)) : NULL;
+    struct task *t = run ? dispatch_task(p->script, TASK_EVENT, run, p, run == text_run ? "on" : what_of(e->kind)) : NULL;
 
     if (!t)
         return NULL;

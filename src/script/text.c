@@ -149,20 +149,21 @@ static int answer_code(lua_State *L, struct peer *p, int rc)
     return 0;
 }
 
-/* The info that `allow` returned, as JSON; `true` is none. NULL also when it cannot be written: that raises. */
+/* The info that `allow` returned, as JSON; `true` is none. What cannot be written raises. */
 static struct blob *make_info(lua_State *L, struct peer *p, int index)
 {
     struct buf *out = &p->script->scratch;
-    const char *why = "out of memory";
-    struct blob *info = NULL;
+    struct blob *info;
+    const char *why;
 
     if (lua_isboolean(L, index))
         return NULL;
     buf_clear(out);
-    if (json_encode_as(L, index, "info", out, &why) == 0)
-        info = blob_copy(out->data, out->len);
-    if (!info)
+    if (json_encode_as(L, index, "info", out, &why) != 0)
         luaL_error(L, "allow: %s", why);
+    info = blob_copy(out->data, out->len);
+    if (!info)
+        luaL_error(L, "not enough memory");
     return info;
 }
 

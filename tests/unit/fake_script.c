@@ -333,6 +333,8 @@ int fake_setup(void **state)
     f->config.log = f->log;
     f->config.watchdog = f->watchdog;
     f->config.path = f->path;
+    f->config.time_budget = 60; /* for tools that make everything slow; test_script_watch is about the real one */
+    f->config.load_budget = 30;
     *state = f;
     return 0;
 }
