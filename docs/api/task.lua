@@ -13,7 +13,7 @@ local task = {}
 ---Wait for the end of a task and take its results. Any number of times, also after the end.
 ---
 ---Waits: until the task has ended.
----Fails: `timeout` (it goes on), `cancelled`, `denied` (it called `tide.reject`); and "error" with the message when it raised.
+---Fails: `timeout` (it goes on), `cancelled`; and "error" with the message when it raised.
 ---@param timeout? number # seconds; without it there is no limit
 ---@return any ... # what the function returned
 ---@return string? message

@@ -44,7 +44,8 @@ function tide.spawn(fn, ...) end
 ---Call a function, but not for longer than so many seconds; then it is cancelled.
 ---
 ---Waits: until the function returns or the time is over.
----Fails: `timeout`; `denied`, `cancelled` and "error" as `task:join`.
+---Fails: `timeout`; and "error" with the message when it raised, which is logged too. `tide.reject` in it refuses what the caller
+---handles.
 ---@param seconds number # time for it
 ---@param fn fun(...: any): ... # may wait
 ---@param ... any # its arguments
@@ -107,7 +108,8 @@ function tide.broadcast(message, opts) end
 ---Refuse what the client asks for. Never returns, and no `pcall` keeps it. In `on_connect` and `on_http` it is the answer; in a
 ---message's handler it becomes an error reply with the number as `code`. It never counts as a failure of the script.
 ---
----Raises: outside of a handler, and for a status that is not 400 to 599.
+---Raises: where there is nothing to refuse (a spawned task, a timer, a hook, while a script loads), and for a status that is not 400
+---to 599.
 ---@param status integer # 400 to 599
 ---@param message? string # told to the client; by default the name of the status
 ---@param headers? table<string, string> # more headers of the answer
