@@ -105,7 +105,7 @@ static void test_events(void **state)
 static void test_limit(void **state)
 {
     struct fake *f = *state;
-    struct vm_heap *heap;
+    struct heap *heap;
     size_t limit;
 
     f->config.close_on_errors = false;
