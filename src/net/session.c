@@ -235,7 +235,9 @@ static void session_take(struct session *s, unsigned char *data, size_t len)
 
 void session_retire(struct session *s)
 {
-    if (s->state == SESSION_HEAD && !outbox_empty(&s->outbox)) {
+    bool answered = s->state == SESSION_HEAD || (s->state == SESSION_LINGER && !s->write_shut);
+
+    if (answered && session_buffered(s)) {
         s->state = SESSION_ANSWERING; /* reads no more */
         session_finish(s);
         session_update_poll(s);
@@ -377,9 +379,11 @@ static void session_flush(struct session *s)
     }
     if (rc == 0) {
         s->blocked = true;
-        if (s->state == SESSION_ANSWERING || s->state == SESSION_HEAD)
+        if (s->state == SESSION_ANSWERING || s->state == SESSION_HEAD || (s->state == SESSION_LINGER && !s->accepted))
             session_set_timer(s, s->net->options.idle_timeout); /* a client that does not read its answer */
     } else {
+        if (s->state == SESSION_ANSWERING)
+            session_set_timer(s, 0); /* it has read all: how long the owner takes for more is its own matter */
         session_sent(s);
     }
     session_update_poll(s);
