@@ -72,6 +72,8 @@ const char *http_status_text(int status); /* "Not Found"; "Status" for unknown o
 int http_put_status(struct buf *out, int status);
 /* Refuses names and values that could split the response: MT_EINVALID. */
 int http_put_header(struct buf *out, struct slice name, struct slice value);
+/* Lines that the server writes by itself: with a second one of these, two readers could see two different answers. */
+bool http_is_own_header(struct slice name);
 int http_put_end(struct buf *out);
 /* IMF-fixdate of `when` (RFC 9110 5.6.7) into 30 bytes with the NUL. */
 void http_date(char out[30], int64_t when);

@@ -96,6 +96,17 @@ int http_put_header(struct buf *out, struct slice name, struct slice value)
     return 0;
 }
 
+bool http_is_own_header(struct slice name)
+{
+    static const char *const names[] = {"Connection", "Content-Length", "Date", "Sec-WebSocket-Accept", "Sec-WebSocket-Extensions",
+                                        "Sec-WebSocket-Protocol", "Transfer-Encoding", "Upgrade"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (slice_is_nocase(name, slice_of(names[i])))
+            return true;
+    return false;
+}
+
 int http_put_end(struct buf *out)
 {
     return buf_add(out, "\r\n", 2);

@@ -206,6 +206,8 @@ static void take_headers(lua_State *L, struct req *r)
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
             luaL_error(L, "on_connect: headers: texts by name expected");
+        if (http_is_own_header(slice_of(lua_tostring(L, -2))))
+            luaL_error(L, "on_connect: headers: %s: the server writes it", lua_tostring(L, -2));
         if (strlen(lua_tostring(L, -2)) != lua_rawlen(L, -2) || strlen(lua_tostring(L, -1)) != lua_rawlen(L, -1))
             luaL_error(L, "on_connect: headers: a zero byte");
         if (buf_add(&r->accept.headers, lua_tostring(L, -2), lua_rawlen(L, -2) + 1) != 0 ||

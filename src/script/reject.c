@@ -45,6 +45,8 @@ static void add_headers(lua_State *L, int index, struct buf *out)
 
         luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING && lua_isstring(L, -1), index, "headers are texts by name");
         name.data = lua_tolstring(L, -2, &name.len);
+        if (http_is_own_header(name))
+            luaL_error(L, "tide.reject: header %s: the server writes it", name.data);
         lua_pushvalue(L, -1); /* a number would be changed in the table */
         value.data = lua_tolstring(L, -1, &value.len);
         rc = http_put_header(out, name, value);

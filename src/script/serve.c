@@ -33,6 +33,8 @@ static void put_header(lua_State *L, struct req *r, int name_at, int value_at)
     if (!lua_isstring(L, value_at))
         luaL_error(L, "on_http: header %s: string expected, got %s", lua_tostring(L, name_at), luaL_typename(L, value_at));
     name.data = lua_tolstring(L, name_at, &name.len);
+    if (http_is_own_header(name))
+        luaL_error(L, "on_http: header %s: the server writes it", name.data);
     lua_pushvalue(L, value_at); /* a number would be changed in the table */
     value.data = lua_tolstring(L, -1, &value.len);
     rc = http_put_header(&r->head, name, value);

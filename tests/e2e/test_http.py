@@ -1,4 +1,5 @@
 """on_http and routes: what a request has, what an answer may be, and who gets which path."""
+import socket
 import time
 
 import pytest
@@ -19,6 +20,12 @@ function app.on_http(req)
   elseif p == "/json" then return 200, req:json { name = "string 1..10", age = "integer?" }
   elseif p == "/wait" then tide.sleep(0.05) return 200, "waited"
   elseif p == "/header" then return 200, "x", { ["X-Bad"] = "a\\r\\nInjected: yes" }
+  elseif p == "/twice" then return 200, "x", { [req.query.name] = "5" }
+  elseif p == "/twice-reject" then tide.reject(403, "x", { [req.query.name] = "5" })
+  elseif p == "/big" then return 200, ("x"):rep(24 << 20)
+  elseif p == "/blocked-then-quiet" then
+    local n = 0
+    return 200, function() n = n + 1 if n <= 8 then return ("x"):rep(1 << 20) elseif n == 9 then tide.sleep(2) return "the end" end end
   elseif p == "/stream" then
     local n = 0
     return 200, function() n = n + 1 tide.sleep(0.01) if n <= 3 then return "part" .. n .. ";" end end
@@ -154,3 +161,40 @@ def test_message_limit_of_a_route(serve, connect):
     ws.expect("0123456789")
     ws.text("0123456789x")
     ws.expect_close(1009)
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "Date"])
+def test_script_cannot_write_a_line_of_the_server_a_second_time(site, name):
+    for path in ("/twice", "/twice-reject"):
+        assert get(site, f"{path}?name={name}").status == 500
+    site.log.wait(f"header {name}: the server writes it")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
+def test_client_that_shuts_its_side_down_gets_the_whole_answer(site, headers):
+    with Wire(site.address, rcvbuf=65536) as wire:
+        wire.send(head("/big", headers))
+        wire.sock.shutdown(socket.SHUT_WR)
+        assert len(Response(wire).body) == 24 << 20
+
+
+def test_slow_reader_of_a_last_answer_is_not_cut(serve):
+    site = serve(APP, settings={"idle.timeout": "1"})
+    with Wire(site.address, rcvbuf=65536) as wire:
+        wire.send(head("/big", {"Connection": "close"}))
+        slow_until, got = time.monotonic() + 2.5, 0
+        while True:
+            piece = wire.sock.recv(65536)
+            if not piece:
+                break
+            got += len(piece)
+            if time.monotonic() < slow_until:
+                time.sleep(0.02)  # reads all the time, only slowly
+        assert got > 24 << 20
+
+
+def test_stream_may_be_quiet_after_its_reader_was_slow(serve):
+    site = serve(APP, settings={"idle.timeout": "1"})
+    with Wire(site.address, rcvbuf=65536) as wire:
+        wire.send(head("/blocked-then-quiet"))
+        assert Response(wire).body.endswith(b"the end")
