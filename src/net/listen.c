@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 4096, LISTEN_ACCEPTS_PER_TURN = 64, LISTEN_RETRY_MS = 100 };
+enum { LISTEN_BACKLOG = 4096, LISTEN_ACCEPTS_PER_TURN = 64, LISTEN_RETRY_MS = 100, LISTEN_QUIET_MS = 10000 };
 
 struct listener {
     struct net *net;
@@ -26,6 +26,7 @@ struct listener {
     int fd;
     bool secure;
     bool paused;                /* descriptors or net_options.connections ran out */
+    uint64_t quiet_until;       /* loop time until which further pauses are not logged: at the limit every close makes one */
     char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; empty for TCP */
     char address[160];          /* for net_address */
 };
@@ -52,13 +53,23 @@ static int listen_fail(char **error, int rc, struct slice address, const char *w
 
 /* ---- accepting ---- */
 
+static void listen_tell_pause(struct listener *l)
+{
+    uint64_t now = loop_now(l->net->loop);
+
+    if (now < l->quiet_until)
+        return;
+    l->quiet_until = now + LISTEN_QUIET_MS;
+    log_warn(l->net->log, NULL, "accepting pauses: %s",
+             l->net->count >= l->net->options.connections ? "limits.connections is reached" : "no free descriptors");
+}
+
 static void listen_pause(struct listener *l)
 {
     if (!l->paused) {
         l->paused = true;
         l->net->stats.accept_pauses++;
-        log_warn(l->net->log, NULL, "accepting pauses: %s",
-                 l->net->count >= l->net->options.connections ? "limits.connections is reached" : "no free descriptors");
+        listen_tell_pause(l);
     }
     loop_fd_want(l->watch, 0);
     loop_timer_start(l->net->loop, &l->retry, LISTEN_RETRY_MS);

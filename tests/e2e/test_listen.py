@@ -142,6 +142,15 @@ def test_connection_limit(serve):
         ws.close_socket()
 
 
+def test_pauses_at_the_connection_limit_are_logged_once(serve):
+    """Every connection that ends at the limit makes room for one and a pause behind it: not a line for each."""
+    server = serve(ECHO, settings={"limits.connections": 2})
+    with Socket(server.address):
+        for _ in range(30):
+            Socket(server.address).close_socket()
+    assert sum("accepting pauses" in line for line in server.log.lines) == 1
+
+
 def test_many_connections_at_once(serve):
     server = serve(ECHO)
     sockets = []
