@@ -437,8 +437,16 @@ void task_drop(struct task *t)
 
 void task_fini_all(struct script *s)
 {
-    while (!list_empty(&s->tasks))
-        task_cancel(list_entry(s->tasks.next, struct task, node));
+    while (!list_empty(&s->tasks)) {
+        struct task *t = list_entry(s->tasks.next, struct task, node);
+
+        if (t->cancelled) { /* by the <close> of another: it would have been unwound in its turn */
+            list_remove(&t->queue);
+            cancel_now(t);
+        } else {
+            task_cancel(t);
+        }
+    }
     while (!list_empty(&s->pool)) {
         struct task *t = list_entry(s->pool.next, struct task, node);
 

@@ -111,3 +111,27 @@ def test_idle_http_connections_do_not_hold_it_up(serve):
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     assert time.monotonic() - begin < 3
+
+
+def test_task_that_another_cancels_as_it_unwinds(serve):
+    """At the end all tasks are cancelled; the <close> of one cancels another that has not had its turn."""
+    server = serve("""
+    local tide = require "moontide"
+    local app, second = {}, nil
+    function app.on_start()
+      tide.spawn(function()
+        local _ <close> = setmetatable({}, { __close = function() second:cancel() end })
+        tide.sleep(1000)
+      end)
+      second = tide.spawn(function()
+        local _ <close> = setmetatable({}, { __close = function() print "second unwound" end })
+        tide.sleep(1000)
+      end)
+      tide.sleep(0)
+      print "both wait"
+    end
+    return app""")
+    server.log.wait("both wait")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    server.log.wait("second unwound")
