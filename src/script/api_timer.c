@@ -210,6 +210,8 @@ static int push_timer(lua_State *L, uint64_t first, uint64_t period)
     struct script_timer *t;
     int ref;
 
+    if (period && !s->loading && s->version != s->live) /* a handler that outlives its version: such timers have ended already */
+        return 1;
     lua_pushvalue(L, -1);
     ref = script_ref(L);
     t = mem_zalloc(1, sizeof(*t));

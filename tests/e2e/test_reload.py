@@ -204,3 +204,36 @@ def test_messages_are_not_lost_over_many_reloads(serve, connect):
         for _ in range(50):
             count += 1
             assert ws.json()["total"] == count
+
+
+def test_every_of_a_handler_that_outlives_its_version(serve, connect, until):
+    """tide.every ends with its version, so it does not begin when that has ended before."""
+    text = """
+    local tide = require "moontide"
+    local app, name = {}, "%s"
+    function app.on_message(conn, text)
+      if text == "arm" then
+        while not tide.state.go do tide.sleep(0.01) end
+        local timer = tide.every(0.01, function() tide.broadcast { tick = name } end)
+        tide.broadcast { armed = name, ahead = timer:cancel() }
+        tide.every(0.01, function() tide.broadcast { tick = name } end)
+      elseif text == "go" then tide.state.go = true
+      elseif text == "wait" then tide.sleep(0.1) conn:send { waited = name }
+      else conn:send { live = name }
+      end
+    end
+    return app"""
+    server = serve(text % "old", watch=True)
+    waiting, other = connect(server), connect(server)
+    waiting.text("arm")
+    waiting.fence()
+    save(server, text % "new")
+
+    def changed():
+        other.text("?")
+        return other.json() == {"live": "new"}
+    until(changed, what="the reload")
+    other.text("go")
+    other.expect(armed="old", ahead=False)
+    other.text("wait")
+    other.expect(waited="new")
