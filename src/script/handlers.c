@@ -126,9 +126,17 @@ static void refuse_unknown(lua_State *L, const char *where, const char *name, in
     luaL_error(L, "%s.%s: no such %s", where, name, handler_like ? "handler" : "key; data of your own belongs in a local or in tide.state");
 }
 
+/* Metamethods would run here without a budget, and could change what is being walked. */
+static void check_plain(lua_State *L, int index, const char *where)
+{
+    if (lua_getmetatable(L, index))
+        luaL_error(L, "%s: a table without a metatable expected", where);
+}
+
 /* Every key of the table at `index` is one of `a` or `b` (may be NULL) and has its type. */
 static void check_keys(lua_State *L, int index, const char *where, const struct key *a, const struct key *b)
 {
+    check_plain(L, index, where);
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
         const struct key *key;
         const char *name;
@@ -177,6 +185,7 @@ static void load_on(lua_State *L, int index, const char *where, struct level *ou
         return;
     }
     snprintf(path, sizeof(path), "%s.on", where);
+    check_plain(L, -1, path);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING)
             luaL_error(L, "%s: keys are message types, got a %s", path, luaL_typename(L, -2));

@@ -100,6 +100,11 @@ def test_configuration_file_and_precedence(serve, tmp_path, connect):
     ("return { rooms = 5 }", "rooms"), ("return { protocols = 'chat' }", "protocols"), ("return { accepts = { x = 'integr' }, on = { x = print } }", "integr"),
     ("require 'no.such.module' return {}", "no.such.module"), ("x = 1 return {}", "app.lua:1"), ("os.execute 'true' return {}", "app.lua:1"),
     ("\x1bLua", "app.lua"), ("", "table"),
+    # metamethods would run while the table is checked: without end, with wrong types, changing what is being walked
+    ("return setmetatable({}, { __index = function() while true do end end })", "metatable"),
+    ("return setmetatable({}, { __index = { on = 5 } })", "metatable"), ("return { on = setmetatable({}, { __index = {} }) }", "app.on: "),
+    ("local app = { routes = {} } app.routes['/a'] = setmetatable({}, { __index = function() for i = 1, 100 do app.routes['/x' .. i] = {} end end }) return app",
+     "app.routes['/a']: "),
 ])
 def test_wrong_scripts(tmp_path, text, why):
     script = tmp_path / "app.lua"
