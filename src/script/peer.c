@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { QUEUE_BYTES_MAX = 256 << 10 }; /* of a peer's waiting events, past which its socket is paused */
+
 /* Rounded up, so that what follows is aligned. */
 static size_t aligned(size_t n)
 {
@@ -138,7 +140,8 @@ bool peer_enqueue(struct peer *p, const struct peer_event *e)
     else
         p->first = copy;
     p->last = copy;
-    if (++p->queued >= p->script->config.queue_limit && !p->paused && p->session) {
+    p->queued_bytes += copy->len;
+    if ((++p->queued >= p->script->config.queue_limit || p->queued_bytes >= QUEUE_BYTES_MAX) && !p->paused && p->session) {
         p->paused = true;
         session_pause(p->session);
     }
@@ -154,7 +157,8 @@ struct peer_event *peer_dequeue(struct peer *p)
     p->first = e->next;
     if (!p->first)
         p->last = NULL;
-    if (--p->queued <= p->script->config.queue_limit / 2 && p->paused) {
+    p->queued_bytes -= e->len;
+    if (--p->queued <= p->script->config.queue_limit / 2 && p->queued_bytes <= QUEUE_BYTES_MAX / 2 && p->paused) {
         p->paused = false;
         if (p->session)
             session_resume(p->session);

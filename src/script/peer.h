@@ -47,7 +47,8 @@ struct peer {
     bool paused;                /* session_pause was called for the queue */
     bool closed;                /* on_closed was told: sends give "closed" */
     unsigned char failures;     /* handlers that raised in a row */
-    uint32_t queued;
+    uint32_t queued;            /* events that wait */
+    size_t queued_bytes;        /* of their messages */
     struct peer_event *first, *last; /* events that wait, oldest first */
     struct peer_event *current; /* owned: the one whose handler is at work, when it came from the queue */
     struct peer_event close_event; /* stands in for PEER_CLOSE when there is no memory for a copy: the end must be told */

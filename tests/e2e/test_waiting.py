@@ -1,5 +1,8 @@
 """Waiting calls look like plain calls: order, other connections, tasks, timers, the end of a client."""
+import threading
 import time
+
+from support.server import sanitized
 
 SLEEPER = """
 local tide = require "moontide"
@@ -261,3 +264,28 @@ def test_work_of_a_connection_ends_with_it(serve, connect):
     ws.bye()
     log.expect("unwound")
     log.expect("outlived")
+
+
+def test_big_messages_that_wait_are_bounded_by_their_bytes(serve, connect):
+    """64 messages may wait, but not 64 of any size: past some bytes the socket is paused as well."""
+    server = serve("""
+    local tide = require "moontide"
+    local app, n = {}, 0
+    function app.on_binary(conn, bytes)
+      n = n + 1
+      if n == 1 then while not tide.state.go do tide.sleep(0.01) end end
+      conn:send(tostring(n))
+    end
+    function app.on_message() tide.state.go = true end
+    return app""", settings={"limits.message": 8 << 20})
+    ws, other = connect(server, rcvbuf=65536), connect(server)
+    before = server.rss()
+    sender = threading.Thread(target=lambda: [ws.binary(b"x" * (4 << 20)) for _ in range(24)])
+    sender.start()
+    sender.join(1.0)
+    assert sender.is_alive(), "96 MiB were taken in while the handler waited"
+    assert server.rss() - before < (64 << 20) or sanitized()
+    other.text("go")
+    for i in range(24):
+        assert ws.data() == str(i + 1)
+    sender.join()
