@@ -2,7 +2,9 @@
 # The source tree is mounted read-only inside it, in a mount namespace of its own, so that nothing stays mounted afterwards.
 
 chroot_root=$PWD/build-trixie/root
-: "${DEBIAN_MIRROR:=http://deb.debian.org/debian}"
+# The mirror that this machine's apt uses for Debian's main archive.
+DEBIAN_MIRROR=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(CODENAME)' 'Created-By: Packages' |
+    awk '$2 == "Debian" && $3 !~ /-security$/ { sub("/$", "", $1); print $1; exit }')}
 packages_trixie=(gcc g++ libc6-dev cmake ninja-build pkg-config libuv1-dev libwebsockets-dev libssl-dev zlib1g-dev liblua5.4-dev
     lua-cjson libcmocka-dev lua5.4 python3-pytest python3-websockets python3-aiohttp curl openssl nodejs procps)
 
