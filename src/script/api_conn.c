@@ -20,7 +20,6 @@
 #define CONN_TYPE "moontide.conn"
 
 static const char conn_magic = 0; /* its address is the first word of every conn userdata, and of no other */
-static const char cache_key = 0;  /* its address keys the table id -> userdata, weak in values */
 
 struct conn_handle {
     const void *magic;
@@ -399,20 +398,6 @@ static int l_conn_tostring(lua_State *L)
 
 /* ---- the userdata ---- */
 
-/* The handle that somebody still holds of a connection, or a new one; stack: cache -> cache, conn. */
-static void push_cached(lua_State *L, conn_id id)
-{
-    if (lua_rawgeti(L, -1, (lua_Integer)id) != LUA_TNIL)
-        return;
-    lua_pop(L, 1);
-    struct conn_handle *h = lua_newuserdatauv(L, sizeof(*h), 1);
-    h->magic = &conn_magic;
-    h->id = id;
-    luaL_setmetatable(L, CONN_TYPE);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, -3, (lua_Integer)id);
-}
-
 void api_conn_push(lua_State *L, conn_id id)
 {
     struct peer *p = peer_find(script_of(L), id);
@@ -422,9 +407,10 @@ void api_conn_push(lua_State *L, conn_id id)
         lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref);
         return;
     }
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
-    push_cached(L, id);
-    lua_remove(L, -2); /* conn */
+    struct conn_handle *h = lua_newuserdatauv(L, sizeof(*h), 1);
+    h->magic = &conn_magic;
+    h->id = id;
+    luaL_setmetatable(L, CONN_TYPE);
     if (p != NULL) {
         lua_pushvalue(L, -1);
         p->ref = script_ref(L);
@@ -483,8 +469,6 @@ static void push_names(lua_State *L)
 
 void api_conn_open(lua_State *L)
 {
-    script_push_weak_table(L, "v");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
     luaL_newmetatable(L, CONN_TYPE);
     push_names(L);
     lua_pushvalue(L, -1);

@@ -1,7 +1,8 @@
 /* api_conn.h - the conn object: one userdata per connection, safe to keep for ever.
  *
- * It holds an id, never a pointer. While the connection is open and a script has seen it, peer->ref keeps the userdata; after
- * that it lives as long as a script holds it, and its methods give nil, "closed", "closed".
+ * It holds an id, never a pointer. From the first time that a script sees the connection until on_close has returned, peer->ref
+ * keeps the userdata, so that there is one; after that it lives as long as a script holds it, nothing pushes that id any more,
+ * and its methods give nil, "closed", "closed".
  */
 #ifndef MT_SCRIPT_API_CONN_H
 #define MT_SCRIPT_API_CONN_H
@@ -10,7 +11,7 @@
 struct lua_State;
 struct peer;
 
-/* Once per VM: the type and the table of closed conns. May raise. */
+/* Once per VM: the type. May raise. */
 void api_conn_open(struct lua_State *L);
 /* Sets tide.conns in the table on top. May raise. */
 void api_conn_fill(struct lua_State *L);

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "script/path.h"
 #include "script/shape_node.h"
+#include "script/state.h"
 #include <lauxlib.h>
 #include <math.h>
 #include <stdlib.h>
@@ -374,17 +375,6 @@ void shape_compile_cached(lua_State *L, int index, const char *what)
     lua_remove(L, -2);
 }
 
-/* A table with weak keys ("k") or values ("v") into the registry. */
-static void make_cache(lua_State *L, const void *key, const char *mode)
-{
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushstring(L, mode);
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
-}
-
 void shape_open(lua_State *L)
 {
     luaL_newmetatable(L, SHAPE_TYPE);
@@ -395,6 +385,8 @@ void shape_open(lua_State *L)
     lua_pop(L, 1);
     /* Texts never leave a table with weak keys, so there the shapes are weak. A shape may lead back to the table that it was made
      * from (by a function's upvalues): weak keys let both go. */
-    make_cache(L, &by_value_key, "k");
-    make_cache(L, &by_text_key, "v");
+    script_push_weak_table(L, "k");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &by_value_key);
+    script_push_weak_table(L, "v");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &by_text_key);
 }
