@@ -154,7 +154,7 @@ check_main() {
     done
     need_packages "${packages_build[@]}" "${packages_test[@]}" "${packages_check[@]}"
     need_node
-    need_modules tests/e2e/node build/node
+    need_modules tests/e2e/node build/node || echo "no npm modules: the tests that need them will fail"
     summary=() check_failed=0
     for name in "$@"; do
         check_one "$name"

@@ -24,7 +24,6 @@ packages_test=(
     "chromium: the browser tests"
     "lua5.4: makes the manual's pages"
     "lua-check: checks the Lua files"
-    "lua5.4: makes the manual"
 )
 
 package_installed() {
