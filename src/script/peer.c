@@ -41,10 +41,11 @@ struct peer *peer_create(struct script *s, struct conn *c, struct session *sessi
     size_t params = aligned(sizeof(struct peer)), text = params + facts->param_count * sizeof(struct peer_param);
     struct slice ip = session_peer(session);
     struct peer *p = mem_alloc(text + text_size(facts, ip));
-    char *at = (char *)p + text;
+    char *at;
 
     if (!p)
         return NULL;
+    at = (char *)p + text;
     memset(p, 0, sizeof(*p));
     p->owner_kind = OWNER_PEER;
     p->script = s;

@@ -57,10 +57,11 @@ static void hook_done(struct task *t, enum task_end end)
 static struct hook *make_hook(struct script *s, bool joined, struct slice room, const struct person *p)
 {
     struct hook *h = mem_alloc(sizeof(*h) + room.len + p->user.len);
-    char *text = (char *)(h + 1);
+    char *text;
 
     if (!h)
         return NULL;
+    text = (char *)(h + 1);
     *h = (struct hook){s, joined, {text, room.len}, {text + room.len, p->user.len}, p->conn, p->info ? blob_ref(p->info) : NULL};
     memcpy(text, room.data, room.len);
     if (p->user.len)
