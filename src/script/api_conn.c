@@ -236,9 +236,11 @@ static void push_params(lua_State *L, const struct peer *p)
     }
 }
 
-/* conn.data: made when it is first touched. It is the userdata's, so it stays when the connection has gone. */
+/* conn.data: made when it is first touched. It is the userdata's, so it stays when the connection has gone. A chunk that loads
+ * cannot have it at all, because nobody could see what it writes there. */
 static void push_data(lua_State *L)
 {
+    script_check_acting(L, "conn.data");
     if (lua_getiuservalue(L, 1, 1) == LUA_TTABLE)
         return;
     lua_newtable(L);

@@ -156,6 +156,7 @@ for _, call in ipairs { "send 'x'", "send_binary 'x'", "close()", "join 'r'", "l
   local why = reload("tide.state.c:" .. call .. " return {}")
   assert(why and why:find("conn:" .. call:match "^[%w_]+" .. ": not while loading: use on_start"), why)
 end
+assert(reload "tide.state.c.data.x = 1 return {}":find "conn.data: not while loading: use on_start")
 for _, name in ipairs { "user", "expires" } do
   local why = reload("tide.state.c." .. name .. " = nil return {}")
   assert(why and why:find("conn." .. name .. ": not while loading"), why)
