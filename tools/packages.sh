@@ -91,6 +91,6 @@ need_modules() {
     mkdir -p "$target"
     rm -f "$target/complete"
     cp "$file" "$target/package.json"
-    npm install --prefix "$target" --no-audit --no-fund --no-update-notifier --loglevel error </dev/null
+    npm install --prefix "$target" --no-audit --no-fund --no-update-notifier --loglevel error </dev/null || return
     touch "$target/complete"
 }
