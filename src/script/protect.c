@@ -7,6 +7,7 @@
 #include "script/protect.h"
 
 #include "script/state.h"
+#include "script/task.h"
 #include "script/watch.h"
 
 #include <lauxlib.h>
@@ -117,6 +118,20 @@ static bool close_coroutine(lua_State *L, lua_State *co)
     return status == LUA_OK;
 }
 
+/* The end that is under way left co: its <close> variables run as always, then it goes on in L. */
+static int leave_coroutine(lua_State *L, lua_State *co)
+{
+    struct task *t = script_of(L)->task;
+    enum script_end ending = t ? t->ending : SCRIPT_GOES_ON;
+
+    if (t)
+        t->ending = SCRIPT_GOES_ON;
+    close_coroutine(L, co);
+    if (t)
+        t->ending = ending;
+    return script_pass_on(L);
+}
+
 /* Moves the values that a resumed coroutine gave to L; returns their number, or -1 with an error instead. */
 static int take_results(lua_State *L, lua_State *co, int n)
 {
@@ -148,10 +163,8 @@ static int resume(lua_State *L, lua_State *co, int nargs)
     watch_follow(watch, co);
     status = lua_resume(co, L, nargs, &n);
     watch_follow(watch, L);
-    if (script_is_ending(L) && co != L) {
-        close_coroutine(L, co);
-        return script_pass_on(L);
-    }
+    if (script_is_ending(L) && co != L)
+        return leave_coroutine(L, co);
     if (status == LUA_OK || status == LUA_YIELD)
         return take_results(L, co, n);
     lua_xmove(co, L, 1);

@@ -207,6 +207,7 @@ static void finish_broken(struct task *t, const struct script_entry *saved)
         s->stats.budget_kills++;
     script_fill_about(s, &about);
     script_leave(s, saved);
+    t->ending = SCRIPT_GOES_ON; /* what cleans up may use pcall as always */
     unwind(t);
     if (text)
         script_report(s, t->version, &about.about, task_what(t), text);

@@ -107,6 +107,25 @@ static void test_accepted(void **state)
     assert_string_equal(s->protocol, "b");
 }
 
+/* What cleans up behind a rejection may use pcall, wait for nothing, and changes nothing. */
+static void test_reject_cleans_up(void **state)
+{
+    struct fake *f = *state;
+    struct session *s;
+
+    fake_load(f, "local function guard(name) return setmetatable({}, { __close = function() print(name, pcall(error, 'x', 0)) end }) end\n"
+                 "return { on_connect = function(req) local a <close> = guard 'outer'\n"
+                 "coroutine.wrap(function() local b <close> = guard 'inner' pcall(tide.reject, 401, 'who') end)() end }");
+    s = fake_connect(f, "/", NULL);
+    expect_answer(s, 401, "who");
+    {
+        const char *log = fake_logged(f);
+        const char *inner = strstr(log, "inner    false    x"), *outer = strstr(log, "outer    false    x");
+
+        assert_true(inner && outer && inner < outer);
+    }
+}
+
 /* The client goes while on_connect waits: it runs to its end, nobody is connected. */
 static void test_gone_while_connecting(void **state)
 {
@@ -329,6 +348,7 @@ int main(void)
         TEST(test_results_of_on_connect),
         TEST(test_reject_headers),
         TEST(test_accepted),
+        TEST(test_reject_cleans_up),
         TEST(test_gone_while_connecting),
         TEST(test_routes),
         TEST(test_route_taken_away),
