@@ -4,7 +4,8 @@
 #include "script/peer.h"
 
 /* `id` is the message's id as JSON text, empty when it has none. */
-/* {"type":"reply","id":id,"data":value at index}; nothing without an id. What cannot be written as JSON raises, as the script's fault. */
+/* {"type":"reply","id":id,"data":value at index}; nothing without an id. What cannot be written as JSON raises, as the script's
+ * fault. */
 void answer_reply(lua_State *L, struct peer *p, const struct buf *id, int index);
 /* {"type":"error","id":id,"code":code,"message":message}. `code` is JSON text when `raw`. Does not raise. */
 void answer_error(struct peer *p, const struct buf *id, struct slice code, bool raw, struct slice message);

@@ -1,6 +1,7 @@
 /* api_task.c - tide.sleep, tide.spawn, tide.timeout and the task object.
  *
- * A task object outlives its task: when the task ends its results move into the object's user value, so that join gives them at any time.
+ * A task object outlives its task: when the task ends its results move into the object's user value, so that join gives them at
+ * any time.
  */
 #include "script/api_task.h"
 
@@ -71,7 +72,8 @@ void api_task_ended(struct task *t, enum task_end end, const char *text)
     struct script *s = t->context.script;
     struct results_job job = {t, end, text};
 
-    if (end == TASK_REJECTED && !list_empty(&t->joiners)) { /* from inside a tide.timeout: goes on in the task that waits for it */
+    /* From inside a tide.timeout: it goes on in the task that waits for it. */
+    if (end == TASK_REJECTED && !list_empty(&t->joiners)) {
         struct task *waiter = list_entry(t->joiners.next, struct task, queue);
         struct task_reject moved = t->reject;
 

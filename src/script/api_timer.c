@@ -1,6 +1,7 @@
 /* api_timer.c - tide.after, tide.every and the timer object.
  *
- * A timer belongs to the version that made it and keeps that version alive. The object that scripts hold points to it until it has ended.
+ * A timer belongs to the version that made it and keeps that version alive. The object that scripts hold points to it until it
+ * has ended.
  */
 #include "script/api_timer.h"
 
@@ -12,17 +13,17 @@
 
 struct script_timer {
     struct loop_timer timer;
-    struct list_node node;   /* in version->timers */
-    struct version *version; /* counted reference */
-    int handle_ref;          /* anchors the object, whose user values are the function or name, and the packed arguments */
+    struct list_node node;        /* in version->timers */
+    struct version *version;      /* counted reference */
+    int handle_ref;               /* anchors the object, whose user values are the function or name, and the packed arguments */
     struct script_timer **handle; /* the object; cleared at the end */
-    bool named;              /* a name was given: called in the live version */
-    bool held;               /* made while loading: starts when the version goes live */
-    bool running;            /* its task is at work */
-    bool ended;              /* cancelled while running: freed by the task's end */
-    uint64_t first;          /* milliseconds to the first call */
-    uint64_t period;         /* milliseconds between calls of tide.every, 0 for tide.after */
-    uint64_t due, last;      /* loop time of the next call, and of the last one or the start */
+    bool named;                   /* a name was given: called in the live version */
+    bool held;                    /* made while loading: starts when the version goes live */
+    bool running;                 /* its task is at work */
+    bool ended;                   /* cancelled while running: freed by the task's end */
+    uint64_t first;               /* milliseconds to the first call */
+    uint64_t period;              /* milliseconds between calls of tide.every, 0 for tide.after */
+    uint64_t due, last;           /* loop time of the next call, and of the last one or the start */
 };
 
 static const char timer_type[] = "moontide.timer";
@@ -152,7 +153,8 @@ static void on_due(struct loop_timer *timer)
 void api_timer_switch(struct version *old, struct version *v)
 {
     if (old)
-        list_each_safe(node, next, &old->timers) {
+        list_each_safe(node, next, &old->timers)
+        {
             struct script_timer *t = list_entry(node, struct script_timer, node);
 
             if (t->period) {
@@ -164,7 +166,8 @@ void api_timer_switch(struct version *old, struct version *v)
                 t->version = version_ref(v);
             }
         }
-    list_each(node, &v->timers) {
+    list_each(node, &v->timers)
+    {
         struct script_timer *t = list_entry(node, struct script_timer, node);
 
         if (t->held)
@@ -175,8 +178,7 @@ void api_timer_switch(struct version *old, struct version *v)
 void api_timer_drop(struct version *v)
 {
     version_ref(v);
-    list_each_safe(node, next, &v->timers)
-        end_timer(list_entry(node, struct script_timer, node));
+    list_each_safe(node, next, &v->timers) end_timer(list_entry(node, struct script_timer, node));
     version_unref(v);
 }
 

@@ -183,7 +183,8 @@ static int run(lua_State *L, struct reader *r)
     return MT_ESCRIPT;
 }
 
-int script_read_config(const char *path, int (*set)(void *arg, const char *key, const char *value, char **error), void *arg, char **error)
+int script_read_config(const char *path, int (*set)(void *arg, const char *key, const char *value, char **error), void *arg,
+                       char **error)
 {
     struct reader r = {.set = set, .arg = arg, .error = error, .path = path, .deadline = clock_ms() + CONFIG_MS_MAX};
     lua_State *L = lua_newstate(config_alloc, &r);

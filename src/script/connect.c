@@ -1,5 +1,5 @@
-/* connect.c - handshakes: route, app.on_connect, the route's on_connect, then the 101 and on_open. It fails closed: what is not clearly a yes is
- * answered with an error status. */
+/* connect.c - handshakes: route, app.on_connect, the route's on_connect, then the 101 and on_open. It fails closed: what is not
+ * clearly a yes is answered with an error status. */
 #include "base/text.h"
 #include "net/upgrade.h"
 #include "script/api_conn.h"
@@ -323,7 +323,8 @@ static void connect_done(struct task *t, enum task_end end)
         r->session = NULL;
         session_set_owner(session, NULL);
         if (end == TASK_RETURNED)
-            accept_offer(&(struct offer){r->script, session, r->http, &r->params, r->level, &t->version->handlers->app, &r->accept, r});
+            accept_offer(
+                &(struct offer){r->script, session, r->http, &r->params, r->level, &t->version->handlers->app, &r->accept, r});
         else if (end == TASK_REJECTED)
             serve_status(session, t->reject.status, buf_slice(&t->reject.headers), buf_slice(&t->reject.message));
         else

@@ -1,7 +1,8 @@
 /* dispatch.c - events of sessions, in order per connection, to handlers.
  *
- * The way of a message: on_message of session_events, the peer's handler is not busy, a task from the pool, one lua_resume of a C function that
- * pushes the handler, the conn and the text, all of it protected. While a handler waits, the connection's next events queue behind it.
+ * The way of a message: on_message of session_events, the peer's handler is not busy, a task from the pool, one lua_resume of a C
+ * function that pushes the handler, the conn and the text, all of it protected. While a handler waits, the connection's next
+ * events queue behind it.
  */
 #include "script/dispatch.h"
 

@@ -81,7 +81,8 @@ static void push_kill_text(lua_State *L)
     const char *trace = s->watch->trace;
     char line[96];
 
-    snprintf(line, sizeof(line), s->loading ? "reload.timeout: more than %g s in one chunk" : "script.time: more than %g s in one entry",
+    snprintf(line, sizeof(line),
+             s->loading ? "reload.timeout: more than %g s in one chunk" : "script.time: more than %g s in one entry",
              s->loading ? s->config.load_budget : s->config.time_budget);
     lua_pushstring(L, line);
     if (trace[0]) {
@@ -145,7 +146,8 @@ static int make_error_text(lua_State *L)
 char *script_error_text(struct script *s, lua_State *co)
 {
     struct error_job job = {co, NULL};
-    const char *plain = lua_gettop(co) > 0 && lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : "the error cannot be shown";
+    const char *plain =
+        lua_gettop(co) > 0 && lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : "the error cannot be shown";
     lua_State *was = s->watch->running;
     unsigned core = s->heap.core;
 

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
-
 /* What a key may hold. */
 enum key_type { KEY_HANDLER, KEY_FUNCTION_OR_TABLE, KEY_TABLE, KEY_INTEGER, KEY_NUMBER, KEY_BOOLEAN, KEY_ANY };
 
@@ -25,11 +23,16 @@ struct key {
 #define LEVEL(field) offsetof(struct level, field)
 
 static const struct key level_keys[] = {
-    {"on_connect", KEY_HANDLER, LEVEL(on_connect)}, {"on_open", KEY_HANDLER, LEVEL(on_open)},
-    {"on_close", KEY_HANDLER, LEVEL(on_close)},     {"on_message", KEY_HANDLER, LEVEL(on_message)},
-    {"on_binary", KEY_HANDLER, LEVEL(on_binary)},   {"on_http", KEY_HANDLER, LEVEL(on_http)},
-    {"on", KEY_TABLE, NO_PLACE},                    {"accepts", KEY_TABLE, NO_PLACE},
-    {"limits", KEY_TABLE, NO_PLACE},                {"protocols", KEY_TABLE, NO_PLACE},
+    {"on_connect", KEY_HANDLER, LEVEL(on_connect)},
+    {"on_open", KEY_HANDLER, LEVEL(on_open)},
+    {"on_close", KEY_HANDLER, LEVEL(on_close)},
+    {"on_message", KEY_HANDLER, LEVEL(on_message)},
+    {"on_binary", KEY_HANDLER, LEVEL(on_binary)},
+    {"on_http", KEY_HANDLER, LEVEL(on_http)},
+    {"on", KEY_TABLE, NO_PLACE},
+    {"accepts", KEY_TABLE, NO_PLACE},
+    {"limits", KEY_TABLE, NO_PLACE},
+    {"protocols", KEY_TABLE, NO_PLACE},
     {NULL, KEY_ANY, NO_PLACE},
 };
 static const struct key app_keys[] = {
@@ -55,7 +58,6 @@ static const struct key room_keys[] = {
     {"current", KEY_BOOLEAN, NO_PLACE},
     {NULL, KEY_ANY, NO_PLACE},
 };
-
 
 /* ---- keys and types ---- */
 
@@ -123,7 +125,8 @@ static void refuse_unknown(lua_State *L, const char *where, const char *name, in
         return;
     if (near)
         luaL_error(L, "%s.%s: no such %s; did you mean %s?", where, name, handler_like ? "handler" : "key", near);
-    luaL_error(L, "%s.%s: no such %s", where, name, handler_like ? "handler" : "key; data of your own belongs in a local or in tide.state");
+    luaL_error(L, "%s.%s: no such %s", where, name,
+               handler_like ? "handler" : "key; data of your own belongs in a local or in tide.state");
 }
 
 /* Metamethods would run here without a budget, and could change what is being walked. */
@@ -368,7 +371,8 @@ static void load_routes(lua_State *L, int app, struct handlers *h)
     qsort(h->routes, h->route_count, sizeof(*h->routes), compare_routes);
     for (size_t i = 1; i < h->route_count; i++)
         if (compare_routes(&h->routes[i - 1], &h->routes[i]) == 0)
-            luaL_error(L, "app.routes: '%s' and '%s' match the same paths", h->routes[i - 1].pattern.data, h->routes[i].pattern.data);
+            luaL_error(L, "app.routes: '%s' and '%s' match the same paths", h->routes[i - 1].pattern.data,
+                       h->routes[i].pattern.data);
 }
 
 /* ---- rooms ---- */
@@ -493,7 +497,8 @@ void handlers_load(lua_State *L, struct version *v)
 
 static void free_level(lua_State *L, struct level *l)
 {
-    int *const refs[] = {&l->on_connect, &l->on_open, &l->on_close, &l->on_message, &l->on_binary, &l->on_http, &l->on, &l->accepts};
+    int *const refs[] = {&l->on_connect, &l->on_open, &l->on_close, &l->on_message,
+                         &l->on_binary,  &l->on_http, &l->on,       &l->accepts};
 
     for (size_t i = 0; i < sizeof(refs) / sizeof(refs[0]); i++)
         script_unref(L, refs[i]);

@@ -1,7 +1,7 @@
 /* handlers.h - the table that a script returns, checked and taken apart: which function answers what.
  *
- * Made once per version while it loads; afterwards an event costs an array access and no lookup by name. References are into the registry
- * and belong to the struct.
+ * Made once per version while it loads; afterwards an event costs an array access and no lookup by name. References are into the
+ * registry and belong to the struct.
  */
 #ifndef MT_SCRIPT_HANDLERS_H
 #define MT_SCRIPT_HANDLERS_H
@@ -29,7 +29,7 @@ struct route {
 struct room_kind {
     struct slice pattern; /* owned */
     uint64_t grace_ms;
-    bool current;         /* the newest message per key is kept */
+    bool current; /* the newest message per key is kept */
     int on_join, on_leave, allow;
 };
 
@@ -43,8 +43,8 @@ struct handlers {
     size_t room_count;
 };
 
-/* Check the table on top of the stack and make v->handlers of it. Raises "app.on_mesage: no such handler; did you mean on_message?" and the like; what
- * was made until then is in v->handlers, which version_unref frees. */
+/* Check the table on top of the stack and make v->handlers of it. Raises "app.on_mesage: no such handler; did you mean
+ * on_message?" and the like; what was made until then is in v->handlers, which version_unref frees. */
 void handlers_load(lua_State *L, struct version *v);
 void handlers_free(lua_State *L, struct handlers *h); /* NULL is allowed */
 /* The level for a raw path: the app's without routes. NULL when routes are given and none matches. */

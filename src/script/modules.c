@@ -60,7 +60,8 @@ static struct slice source_text(const struct buf *b)
     return text;
 }
 
-/* Compile `path` under the name that errors show. LUA_OK with the function pushed, else a message. The file becomes part of `v`. */
+/* Compile `path` under the name that errors show. LUA_OK with the function pushed, else a message. The file becomes part of `v`.
+ */
 static int push_chunk(lua_State *L, struct version *v, const char *path, const char *shown)
 {
     struct buf source = {0};
@@ -122,7 +123,8 @@ static bool is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* Push the compiled module from one folder: as name.lua or name/init.lua. 1: found, 0: not there. Raises what the compiler says. */
+/* Push the compiled module from one folder: as name.lua or name/init.lua. 1: found, 0: not there. Raises what the compiler says.
+ */
 static int push_from_folder(lua_State *L, struct version *v, const char *folder, const char *name)
 {
     static const char *const endings[] = {".lua", "/init.lua"};
@@ -213,7 +215,8 @@ static int raise_not_found(lua_State *L, const char *name)
 
     note_missing(s->version, name);
     if (s->config.library)
-        return luaL_error(L, "module '%s' not found: no such file beside the script (%s) or in %s", name, s->folder, s->config.library);
+        return luaL_error(L, "module '%s' not found: no such file beside the script (%s) or in %s", name, s->folder,
+                          s->config.library);
     return luaL_error(L, "module '%s' not found: no such file beside the script (%s)", name, s->folder);
 }
 

@@ -17,11 +17,11 @@ enum session_owner_kind { OWNER_REQ, OWNER_PEER };
 /* What happened on a connection, for its handlers. */
 enum peer_event_kind { PEER_OPEN, PEER_TEXT, PEER_BINARY, PEER_CLOSE };
 struct peer_event {
-    struct peer_event *next;   /* in the queue */
+    struct peer_event *next; /* in the queue */
     enum peer_event_kind kind;
-    unsigned code;             /* PEER_CLOSE */
+    unsigned code; /* PEER_CLOSE */
     size_t len;
-    const char *data;          /* message, or reason of the close; behind the struct when the event waits in a queue */
+    const char *data; /* message, or reason of the close; behind the struct when the event waits in a queue */
 };
 
 struct peer_param {
@@ -31,32 +31,32 @@ struct peer_param {
 struct peer {
     enum session_owner_kind owner_kind; /* OWNER_PEER; must be first */
     struct script *script;
-    struct conn *conn;          /* the hub's part; lives at least as long */
-    struct session *session;    /* NULL once the socket is gone */
-    const struct level *level;  /* handlers of its route in the live version; use peer_level */
-    uint64_t level_epoch;       /* script->epoch for which `level` was looked up */
-    struct slice ip;            /* the address, also when the session is gone; this and the next five lie behind the struct */
-    struct slice raw_path;      /* as it came, for routes */
-    struct slice path;          /* decoded */
-    struct slice query;         /* raw, without the ?; req_push_query makes a table of it */
-    struct slice protocol;      /* chosen subprotocol, empty for none */
+    struct conn *conn;         /* the hub's part; lives at least as long */
+    struct session *session;   /* NULL once the socket is gone */
+    const struct level *level; /* handlers of its route in the live version; use peer_level */
+    uint64_t level_epoch;      /* script->epoch for which `level` was looked up */
+    struct slice ip;           /* the address, also when the session is gone; this and the next five lie behind the struct */
+    struct slice raw_path;     /* as it came, for routes */
+    struct slice path;         /* decoded */
+    struct slice query;        /* raw, without the ?; req_push_query makes a table of it */
+    struct slice protocol;     /* chosen subprotocol, empty for none */
     struct peer_param *params;
     size_t param_count;
-    int ref;                    /* the conn userdata, LUA_NOREF until a script has seen it. Set by api_conn_push, released by peer.c */
-    bool busy;                  /* a handler of it is at work: events queue */
-    bool paused;                /* session_pause was called for the queue */
-    bool closed;                /* on_closed was told: sends give "closed" */
-    unsigned char failures;     /* handlers that raised in a row */
-    uint32_t queued;            /* events that wait */
-    size_t queued_bytes;        /* of their messages */
+    int ref;     /* the conn userdata, LUA_NOREF until a script has seen it. Set by api_conn_push, released by peer.c */
+    bool busy;   /* a handler of it is at work: events queue */
+    bool paused; /* session_pause was called for the queue */
+    bool closed; /* on_closed was told: sends give "closed" */
+    unsigned char failures;          /* handlers that raised in a row */
+    uint32_t queued;                 /* events that wait */
+    size_t queued_bytes;             /* of their messages */
     struct peer_event *first, *last; /* events that wait, oldest first */
-    struct peer_event *current; /* owned: the one whose handler is at work, when it came from the queue */
-    struct peer_event close_event; /* stands in for PEER_CLOSE when there is no memory for a copy: the end must be told */
-    const struct peer_event *event; /* the one whose handler is starting; valid until that first waits */
+    struct peer_event *current;      /* owned: the one whose handler is at work, when it came from the queue */
+    struct peer_event close_event;   /* stands in for PEER_CLOSE when there is no memory for a copy: the end must be told */
+    const struct peer_event *event;  /* the one whose handler is starting; valid until that first waits */
     enum peer_event_kind working_on; /* kind of the event whose handler is at work */
-    struct list_node tasks;     /* conn:spawn, by task.owned: cancelled at the close */
-    struct list_node drainers;  /* tasks in conn:drain, by task.queue */
-    struct loop_timer *expiry;  /* owned; NULL while conn->expires is 0 */
+    struct list_node tasks;          /* conn:spawn, by task.owned: cancelled at the close */
+    struct list_node drainers;       /* tasks in conn:drain, by task.queue */
+    struct loop_timer *expiry;       /* owned; NULL while conn->expires is 0 */
 };
 
 /* What a new peer is about. Borrowed for the call. */
@@ -71,8 +71,8 @@ struct peer *peer_create(struct script *s, struct conn *c, struct session *sessi
 void peer_destroy(struct peer *p);
 /* The handlers of its route in the live version; an empty level when the route is gone. */
 const struct level *peer_level(struct peer *p);
-/* Put a copy of the event behind those that wait; past the limit the socket is paused. False when memory runs out; never for PEER_CLOSE, whose
- * reason is lost instead. */
+/* Put a copy of the event behind those that wait; past the limit the socket is paused. False when memory runs out; never for
+ * PEER_CLOSE, whose reason is lost instead. */
 bool peer_enqueue(struct peer *p, const struct peer_event *e);
 /* The oldest event that waits, now the caller's (peer_free_event), or NULL. */
 struct peer_event *peer_dequeue(struct peer *p);
@@ -91,6 +91,7 @@ static inline struct peer *peer_find(struct script *s, conn_id id)
 int peer_set_expires(struct peer *p, double at);
 /* What a log line about this connection says: its id, address and path. Nothing when it is gone. */
 void peer_fill_about(struct script *s, conn_id id, struct script_about *out);
-/* conn:drain: wait until the outbox is empty. Raises where waiting is impossible. Use as `return peer_drain(...)`. ms < 0: no limit. */
+/* conn:drain: wait until the outbox is empty. Raises where waiting is impossible. Use as `return peer_drain(...)`. ms < 0: no
+ * limit. */
 int peer_drain(lua_State *L, struct peer *p, int64_t ms);
 #endif

@@ -1,8 +1,8 @@
 /* protect.c - the functions that could keep an error for themselves, as scripts see them.
  *
  * They behave as the reference manual says, except that a kill by the watchdog, tide.reject and a cancel pass through them
- * (script_pass_on), that coroutines of handlers cannot be resumed or closed by scripts, and that finalizers are refused: Lua runs those
- * with hooks off, where the watchdog could not end them.
+ * (script_pass_on), that coroutines of handlers cannot be resumed or closed by scripts, and that finalizers are refused: Lua runs
+ * those with hooks off, where the watchdog could not end them.
  */
 #include "script/protect.h"
 
@@ -101,8 +101,8 @@ static bool is_task(lua_State *co)
     return script_context(co)->task != NULL;
 }
 
-/* lua_resetthread runs the <close> variables of co. False with the error on top of co. It starts to count C calls anew, so a chain of coroutines that
- * close each other needs a bound of its own. */
+/* lua_resetthread runs the <close> variables of co. False with the error on top of co. It starts to count C calls anew, so a
+ * chain of coroutines that close each other needs a bound of its own. */
 static bool close_coroutine(lua_State *L, lua_State *co)
 {
     struct script *s = script_of(L);
@@ -144,8 +144,8 @@ static int take_results(lua_State *L, lua_State *co, int n)
     return n;
 }
 
-/* Runs `co` with the watchdog following; an end that no pcall may keep goes on in L. Returns the number of results on top of L, or -1 with the error
- * there. */
+/* Runs `co` with the watchdog following; an end that no pcall may keep goes on in L. Returns the number of results on top of L,
+ * or -1 with the error there. */
 static int resume(lua_State *L, lua_State *co, int nargs)
 {
     struct watch_slot *watch = script_of(L)->watch;
@@ -262,10 +262,10 @@ static int l_isyieldable(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg base_functions[] = {{"pcall", l_pcall}, {"xpcall", l_xpcall}, {"setmetatable", l_setmetatable}, {NULL, NULL}};
-static const luaL_Reg coroutine_functions[] = {{"resume", l_resume}, {"wrap", l_wrap},
-                                               {"close", l_close},   {"yield", l_yield},
-                                               {"isyieldable", l_isyieldable}, {NULL, NULL}};
+static const luaL_Reg base_functions[] = {
+    {"pcall", l_pcall}, {"xpcall", l_xpcall}, {"setmetatable", l_setmetatable}, {NULL, NULL}};
+static const luaL_Reg coroutine_functions[] = {
+    {"resume", l_resume}, {"wrap", l_wrap}, {"close", l_close}, {"yield", l_yield}, {"isyieldable", l_isyieldable}, {NULL, NULL}};
 
 void protect_fill_base(lua_State *L)
 {

@@ -344,9 +344,10 @@ struct req_field {
     void (*push)(lua_State *L, struct req *r);
 };
 static const struct req_field fields[] = {
-    {"method", push_method},   {"path", push_path},           {"params", push_params}, {"query", push_query}, {"headers", push_headers},
-    {"cookies", push_cookies}, {"protocols", push_protocols}, {"ip", push_ip},         {"origin", push_origin}, {"tls", push_tls},
-    {"body", push_body},       {"user", push_nothing},        {"data", push_nothing},
+    {"method", push_method},   {"path", push_path},       {"params", push_params},       {"query", push_query},
+    {"headers", push_headers}, {"cookies", push_cookies}, {"protocols", push_protocols}, {"ip", push_ip},
+    {"origin", push_origin},   {"tls", push_tls},         {"body", push_body},           {"user", push_nothing},
+    {"data", push_nothing},
 };
 enum { FIELD_COUNT = sizeof(fields) / sizeof(fields[0]) };
 

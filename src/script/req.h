@@ -1,7 +1,7 @@
 /* req.h - one HTTP request or handshake, as on_connect and on_http see it.
  *
- * The head and the body are copied when a handler is going to see them, so `req` stays whole as long as the script holds it, also when the
- * client has gone. Fields are made when they are first asked for and kept in the object's user value.
+ * The head and the body are copied when a handler is going to see them, so `req` stays whole as long as the script holds it, also
+ * when the client has gone. Fields are made when they are first asked for and kept in the object's user value.
  */
 #ifndef MT_SCRIPT_REQ_H
 #define MT_SCRIPT_REQ_H
@@ -12,33 +12,34 @@
 
 /* What on_connect decided. */
 struct req_accept {
-    struct buf user;       /* empty: nobody */
-    struct buf protocol;   /* NUL-terminated; empty: as the lists say */
-    struct buf headers;    /* name NUL value NUL ... */
+    struct buf user;     /* empty: nobody */
+    struct buf protocol; /* NUL-terminated; empty: as the lists say */
+    struct buf headers;  /* name NUL value NUL ... */
     size_t header_count;
-    double expires;        /* 0: never */
+    double expires; /* 0: never */
 };
 
 struct req {
     enum session_owner_kind owner_kind; /* OWNER_REQ; must be first */
     struct script *script;
-    unsigned refs;              /* the object in Lua, and who answers it */
-    struct session *session;    /* NULL once answered or gone */
-    const struct level *level;  /* of the version of its task */
+    unsigned refs;             /* the object in Lua, and who answers it */
+    struct session *session;   /* NULL once answered or gone */
+    const struct level *level; /* of the version of its task */
     bool upgrade;
-    bool streaming;             /* session_stream_begin was called */
-    struct http_request *http;  /* owned copy; its slices and those below point behind it */
+    bool streaming;            /* session_stream_begin was called */
+    struct http_request *http; /* owned copy; its slices and those below point behind it */
     struct slice body, ip;
     struct slice tls_version, tls_cipher, tls_sni, tls_cn; /* data NULL: plain, or not given; cn only of a verified client */
-    struct route_params params; /* raw */
-    struct buf path;            /* decoded */
-    int object_ref;             /* the object, while a handler is at work; LUA_NOREF before and after */
+    struct route_params params;                            /* raw */
+    struct buf path;                                       /* decoded */
+    int object_ref; /* the object, while a handler is at work; LUA_NOREF before and after */
     struct req_accept accept;
-    struct buf head;            /* header lines of the answer of on_http */
-    struct task *waiting;       /* the task that waits for the outbox while it streams */
+    struct buf head;      /* header lines of the answer of on_http */
+    struct task *waiting; /* the task that waits for the outbox while it streams */
 };
 
-/* A copy of the request, with one reference. *status is 0, or the HTTP status to answer when the result is NULL: 400 (bad path), 500. */
+/* A copy of the request, with one reference. *status is 0, or the HTTP status to answer when the result is NULL: 400 (bad path),
+ * 500. */
 struct req *req_create(struct script *s, struct session *session, const struct session_request *r, const struct level *level,
                        const struct route_params *params, int *status);
 void req_unref(struct req *r);

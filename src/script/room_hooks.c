@@ -1,6 +1,7 @@
 /* room_hooks.c - what the hub asks and tells about rooms: grace, current, on_join, on_leave.
  *
- * The hub tells of a person while a handler may be running (conn:join inside of it), so a hook is a task of its own that runs behind it.
+ * The hub tells of a person while a handler may be running (conn:join inside of it), so a hook is a task of its own that runs
+ * behind it.
  */
 #include "script/api_room.h"
 #include "script/dispatch.h"
@@ -16,7 +17,7 @@ struct hook {
     bool joined;
     struct slice room, user; /* behind the struct */
     conn_id conn;
-    struct blob *info;       /* counted, or NULL */
+    struct blob *info; /* counted, or NULL */
 };
 
 static const struct room_kind *kind_of(struct script *s, struct slice room)

@@ -1,7 +1,7 @@
 /* route.h - patterns of paths ("/board/:id", "/files/" and a star) and of room names ("game:" and a star). Pure functions.
  *
- * A path is split at its slashes before percent signs are decoded, so an encoded slash never makes a part. A literal part beats `:name`, which
- * beats a star, from left to right. A star as the last part takes the rest of the path, elsewhere one part.
+ * A path is split at its slashes before percent signs are decoded, so an encoded slash never makes a part. A literal part beats
+ * `:name`, which beats a star, from left to right. A star as the last part takes the rest of the path, elsewhere one part.
  */
 #ifndef MT_SCRIPT_ROUTE_H
 #define MT_SCRIPT_ROUTE_H
@@ -20,7 +20,8 @@ struct route_params {
     size_t count;
 };
 
-/* Whether `pattern` can be one: begins with a slash, no empty or repeated names, not too many parts. NULL, or a sentence for its author. */
+/* Whether `pattern` can be one: begins with a slash, no empty or repeated names, not too many parts. NULL, or a sentence for its
+ * author. */
 const char *route_check(struct slice pattern);
 /* Negative when `a` is more specific than `b`, positive when less, 0 when both would match the same paths. */
 int route_compare(struct slice a, struct slice b);

@@ -78,10 +78,12 @@ static int l_undeclared(lua_State *L)
 {
     const char *name = luaL_tolstring(L, 2, NULL);
 
-    return luaL_error(L, "undeclared global '%s': write `local %s`, or keep it in a table (tide.state lives on over reloads)", name, name);
+    return luaL_error(L, "undeclared global '%s': write `local %s`, or keep it in a table (tide.state lives on over reloads)",
+                      name, name);
 }
 
-static const luaL_Reg own_functions[] = {{"print", l_print}, {"collectgarbage", l_collectgarbage}, {"require", l_require}, {NULL, NULL}};
+static const luaL_Reg own_functions[] = {
+    {"print", l_print}, {"collectgarbage", l_collectgarbage}, {"require", l_require}, {NULL, NULL}};
 
 /* ---- copies of libraries ---- */
 
@@ -109,18 +111,19 @@ static void push_copy(lua_State *L, const char *library, const char *const *name
 
 struct library {
     const char *name;
-    const char *const *fields;   /* what is copied; NULL: all */
+    const char *const *fields;    /* what is copied; NULL: all */
     void (*finish)(lua_State *L); /* replaces functions in the copy on top of the stack */
-    bool opened;                 /* all of it is there when sandbox.allow names it */
-    bool hidden;                 /* without that, nothing of it is there */
+    bool opened;                  /* all of it is there when sandbox.allow names it */
+    bool hidden;                  /* without that, nothing of it is there */
 };
 
-static const char *const base_fields[] = {"assert", "error",  "getmetatable", "ipairs",   "next",     "pairs",    "rawequal", "rawget",
-                                          "rawlen", "rawset", "select",       "tonumber", "tostring", "type",     "_VERSION", NULL};
+static const char *const base_fields[] = {"assert",   "error",  "getmetatable", "ipairs", "next",   "pairs",
+                                          "rawequal", "rawget", "rawlen",       "rawset", "select", "tonumber",
+                                          "tostring", "type",   "_VERSION",     NULL};
 static const char *const os_fields[] = {"clock", "date", "difftime", "time", NULL};
 static const char *const debug_fields[] = {"traceback", NULL};
-static const char *const string_fields[] = {"byte", "char", "find",   "format",   "gmatch",  "gsub", "len",    "lower", "match",
-                                            "pack", "packsize", "rep", "reverse", "sub",     "unpack", "upper", NULL};
+static const char *const string_fields[] = {"byte", "char",     "find", "format",  "gmatch", "gsub",   "len",   "lower", "match",
+                                            "pack", "packsize", "rep",  "reverse", "sub",    "unpack", "upper", NULL};
 
 static const struct library libraries[] = {
     {"string", string_fields, NULL, false, false},

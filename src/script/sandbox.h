@@ -3,7 +3,8 @@
 #define MT_SCRIPT_SANDBOX_H
 #include "script/state.h"
 
-/* Push a new environment (_G) for the version that loads, and below it a new package.loaded. Stack: +2 (loaded, env). May raise. */
+/* Push a new environment (_G) for the version that loads, and below it a new package.loaded. Stack: +2 (loaded, env). May raise.
+ */
 void sandbox_push_env(lua_State *L);
 /* Whether the configuration opens this library ("io", "os", "debug", "package"). */
 bool sandbox_allows(const struct script *s, const char *library);

@@ -152,8 +152,7 @@ static void free_versions(struct script *s)
 {
     struct version *live = s->live;
 
-    list_each_safe(node, next, &s->versions)
-        api_timer_drop(list_entry(node, struct version, node));
+    list_each_safe(node, next, &s->versions) api_timer_drop(list_entry(node, struct version, node));
     s->live = NULL;
     if (live)
         version_unref(live);
@@ -292,6 +291,5 @@ void script_stats(const struct script *s, struct script_stats *out)
     out->tasks = s->task_count;
     out->waiting = s->waiting;
     out->old_versions = 0;
-    list_each(node, &s->versions)
-        out->old_versions += node != &s->live->node;
+    list_each(node, &s->versions) out->old_versions += node != &s->live->node;
 }

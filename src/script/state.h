@@ -1,15 +1,16 @@
 /* state.h - what every file of this layer shares: a worker's VM, the version that runs, the gate into Lua.
  *
  * One struct script per worker, used on that worker's thread only. C functions find it with script_of, from any coroutine.
- * All Lua code runs between script_enter and script_leave: an "entry". The watchdog measures entries, the memory cap holds in them,
- * and errors that end one are logged with their traceback. Entries are made by the gate (script_call) and by tasks (task.h); no other
- * file calls lua_pcall or lua_resume, except the replacements of pcall, xpcall and coroutine.* that scripts see (protect.c).
+ * All Lua code runs between script_enter and script_leave: an "entry". The watchdog measures entries, the memory cap holds in
+ * them, and errors that end one are logged with their traceback. Entries are made by the gate (script_call) and by tasks
+ * (task.h); no other file calls lua_pcall or lua_resume, except the replacements of pcall, xpcall and coroutine.* that scripts
+ * see (protect.c).
  *
  * How an API table is added: api_x.c has
  *     void api_x_open(lua_State *L);  once per VM: metatables, caches. Leaves the stack as it was. May raise.
- *     void api_x_fill(lua_State *L);  once per version: sets its functions as fields of the table on top of the stack, which is the new
- *                                     version's `tide`. May raise. Library tables are never shared between versions.
- * (either may be missing) and one line in api_all.c. Metatables set `__metatable` to false, so that scripts cannot reach them.
+ *     void api_x_fill(lua_State *L);  once per version: sets its functions as fields of the table on top of the stack, which is
+ * the new version's `tide`. May raise. Library tables are never shared between versions. (either may be missing) and one line in
+ * api_all.c. Metatables set `__metatable` to false, so that scripts cannot reach them.
  */
 #ifndef MT_SCRIPT_STATE_H
 #define MT_SCRIPT_STATE_H
@@ -25,26 +26,26 @@ struct handlers;
 struct task;
 struct watch_slot;
 
-/* One loaded state of the app: script, modules, environment. Counted: the live pointer, each of its tasks and each timer that holds one of
- * its functions have a reference. At zero everything in Lua that belongs to it is released. */
+/* One loaded state of the app: script, modules, environment. Counted: the live pointer, each of its tasks and each timer that
+ * holds one of its functions have a reference. At zero everything in Lua that belongs to it is released. */
 struct version {
     struct script *script;
-    struct list_node node;      /* in script->versions */
+    struct list_node node; /* in script->versions */
     unsigned refs;
-    char hash[9];               /* of the sources, 8 hex digits */
-    lua_Integer number;         /* app.version, 0 when it gives none */
-    int env_ref;                /* the environment that its chunks share (_G) */
-    int loaded_ref;             /* its package.loaded */
-    int tide_ref;               /* its `tide` */
-    int app_ref;                /* the table that the script returned */
+    char hash[9];                /* of the sources, 8 hex digits */
+    lua_Integer number;          /* app.version, 0 when it gives none */
+    int env_ref;                 /* the environment that its chunks share (_G) */
+    int loaded_ref;              /* its package.loaded */
+    int tide_ref;                /* its `tide` */
+    int app_ref;                 /* the table that the script returned */
     struct crypt_hasher *hasher; /* of the sources so far; owned */
-    char **files;               /* owned: script first, then modules; NULL-terminated */
+    char **files;                /* owned: script first, then modules; NULL-terminated */
     size_t file_count;
-    struct handlers *handlers;  /* owned: the checked table */
-    struct list_node held;      /* tasks spawned while it was loading: they start when it goes live */
-    struct list_node timers;    /* its timers that are armed, or wait for it to go live */
-    size_t tasks;               /* tasks at work in it */
-    bool live;                  /* it is the one that events go to */
+    struct handlers *handlers; /* owned: the checked table */
+    struct list_node held;     /* tasks spawned while it was loading: they start when it goes live */
+    struct list_node timers;   /* its timers that are armed, or wait for it to go live */
+    size_t tasks;              /* tasks at work in it */
+    bool live;                 /* it is the one that events go to */
 };
 
 /* The first thing that the extra space of every lua_State points to. */
@@ -55,30 +56,30 @@ struct script_context {
 
 struct script {
     struct script_context context; /* of the main thread */
-    lua_State *L;               /* main thread of the VM; runs no script code but what script_call is given */
-    struct script_config config; /* strings inside are copies owned by the script */
-    char *folder;               /* of the script: modules are looked for here first. Owned */
+    lua_State *L;                  /* main thread of the VM; runs no script code but what script_call is given */
+    struct script_config config;   /* strings inside are copies owned by the script */
+    char *folder;                  /* of the script: modules are looked for here first. Owned */
     struct loop *loop;
     struct log *log;
-    struct hub *hub;            /* owned */
-    struct heap heap;           /* the VM's memory */
-    struct watch_slot *watch;   /* what the watchdog sees of this worker */
-    uint64_t epoch;             /* grows with every version that goes live */
-    char **failed_files;        /* of the last version that failed to load; owned, NULL-terminated, NULL when it went well */
-    struct version *live;       /* NULL until the first version is live */
-    struct version *loading;    /* the version whose chunk is running, else NULL */
-    struct version *version;    /* the version of the code that runs now; NULL outside of entries */
-    struct task *task;          /* the task that runs now; NULL outside of tasks (loading, script_call) */
-    unsigned depth;             /* entries under way: 0 = the loop, 1 = a handler, 2 = unwinding inside one */
-    unsigned busy;              /* tasks being started or ended: what is ready waits for its turn */
-    unsigned unwinding;         /* above 0: <close> variables of a cancelled task are running */
-    unsigned closing;           /* coroutine.close inside of coroutine.close */
-    bool flushing;              /* the hook at the end of a turn is installed */
-    bool stopping;              /* script_stop was called: nothing new is spawned for timers */
-    struct list_node versions;  /* all that exist */
-    struct list_node tasks;     /* all that are alive */
-    struct list_node ready;     /* tasks that go on as soon as the running entry has ended */
-    struct list_node pool;      /* finished tasks with their coroutine, to be used again */
+    struct hub *hub;           /* owned */
+    struct heap heap;          /* the VM's memory */
+    struct watch_slot *watch;  /* what the watchdog sees of this worker */
+    uint64_t epoch;            /* grows with every version that goes live */
+    char **failed_files;       /* of the last version that failed to load; owned, NULL-terminated, NULL when it went well */
+    struct version *live;      /* NULL until the first version is live */
+    struct version *loading;   /* the version whose chunk is running, else NULL */
+    struct version *version;   /* the version of the code that runs now; NULL outside of entries */
+    struct task *task;         /* the task that runs now; NULL outside of tasks (loading, script_call) */
+    unsigned depth;            /* entries under way: 0 = the loop, 1 = a handler, 2 = unwinding inside one */
+    unsigned busy;             /* tasks being started or ended: what is ready waits for its turn */
+    unsigned unwinding;        /* above 0: <close> variables of a cancelled task are running */
+    unsigned closing;          /* coroutine.close inside of coroutine.close */
+    bool flushing;             /* the hook at the end of a turn is installed */
+    bool stopping;             /* script_stop was called: nothing new is spawned for timers */
+    struct list_node versions; /* all that exist */
+    struct list_node tasks;    /* all that are alive */
+    struct list_node ready;    /* tasks that go on as soon as the running entry has ended */
+    struct list_node pool;     /* finished tasks with their coroutine, to be used again */
     size_t pooled;
     size_t task_count, waiting; /* alive, and waiting among them */
     size_t at_work;             /* handlers and hooks among them: what script_stop waits for */
@@ -124,8 +125,8 @@ int script_ref(lua_State *L);
 void script_unref(lua_State *L, int *ref);
 /* Pushes a new table with weak keys ("k"), values ("v") or both. */
 void script_push_weak_table(lua_State *L, const char *mode);
-/* The pending work of the core itself, such as pushing a message or building JSON: the memory cap does not hold between these. Nests.
- * A raise in between is fine: the gate sets things right. */
+/* The pending work of the core itself, such as pushing a message or building JSON: the memory cap does not hold between these.
+ * Nests. A raise in between is fine: the gate sets things right. */
 static inline void script_core_begin(struct script *s)
 {
     s->heap.core++;
@@ -152,8 +153,8 @@ struct script_entry {
 /* Begin to run code of `v` on L. `saved` takes what ran before; budget in seconds, used by the outermost entry. */
 void script_enter(struct script *s, struct script_entry *saved, lua_State *L, struct task *t, struct version *v, double budget);
 void script_leave(struct script *s, const struct script_entry *saved);
-/* lua_pcall in an entry of its own, for short work on the main thread: the function and nargs arguments are on top of s->L. LUA_OK and nresults
- * values, or a status and one string: the message with its traceback. Never raises. */
+/* lua_pcall in an entry of its own, for short work on the main thread: the function and nargs arguments are on top of s->L.
+ * LUA_OK and nresults values, or a status and one string: the message with its traceback. Never raises. */
 int script_call(struct script *s, struct version *v, int nargs, int nresults);
 /* Run a C function protected: fn(L) with `arg` as light userdata at index 1. As script_call, without results. */
 int script_protect(struct script *s, lua_CFunction fn, void *arg);
@@ -162,8 +163,9 @@ char *script_error_text(struct script *s, lua_State *co);
 /* Log a failure of a script, with connection and version, and count it. */
 void script_report(struct script *s, struct version *v, const struct log_about *about, const char *what, const char *text);
 
-/* Ends that no pcall of a script may keep for itself: a kill by the watchdog, tide.reject, a cancel. Where Lua allows it they are yields, which go
- * straight to the gate however many protected calls are under way; elsewhere they are raised, and our pcall, xpcall and coroutine functions pass them on. */
+/* Ends that no pcall of a script may keep for itself: a kill by the watchdog, tide.reject, a cancel. Where Lua allows it they are
+ * yields, which go straight to the gate however many protected calls are under way; elsewhere they are raised, and our pcall,
+ * xpcall and coroutine functions pass them on. */
 enum script_end { SCRIPT_GOES_ON, SCRIPT_REJECTED, SCRIPT_CANCELLED };
 /* Whether such an end is under way in the entry that runs. */
 bool script_is_ending(lua_State *L);

@@ -1,15 +1,17 @@
-/* task.h - a task is one run of Lua code in a pooled coroutine: an event's handler, a spawned function, a timer's function, a hook.
+/* task.h - a task is one run of Lua code in a pooled coroutine: an event's handler, a spawned function, a timer's function, a
+ * hook.
  *
- * A task that never waits costs no allocation: its struct and coroutine come from a pool and go back. Work that is made while Lua runs
- * (tide.spawn, hooks of rooms, a wake-up) does not run inside it: it is queued in script->ready and runs as soon as that entry has ended, in
- * order. Nothing here is nested, but the unwinding of a task that was cancelled.
+ * A task that never waits costs no allocation: its struct and coroutine come from a pool and go back. Work that is made while Lua
+ * runs (tide.spawn, hooks of rooms, a wake-up) does not run inside it: it is queued in script->ready and runs as soon as that
+ * entry has ended, in order. Nothing here is nested, but the unwinding of a task that was cancelled.
  *
  * A call that waits, in any api file:
  *     struct task *t = task_check_wait(L);     raises "cannot wait here" before anything is started; after all argument checks
  *     ... start the operation, give it `t` ...
  *     return task_wait(L, &ops, arg, ms);      the last statement
- * Exactly one of these happens afterwards: the operation calls task_wake(t, code) and ops->finish pushes the results; or the time is over and
- * ops->cancel(arg), then ops->finish(L, arg, MT_ETIMEOUT) run; or the task is cancelled and only ops->cancel(arg) runs.
+ * Exactly one of these happens afterwards: the operation calls task_wake(t, code) and ops->finish pushes the results; or the time
+ * is over and ops->cancel(arg), then ops->finish(L, arg, MT_ETIMEOUT) run; or the task is cancelled and only ops->cancel(arg)
+ * runs.
  */
 #ifndef MT_SCRIPT_TASK_H
 #define MT_SCRIPT_TASK_H
@@ -19,11 +21,11 @@ enum task_kind { TASK_EVENT, TASK_SPAWNED, TASK_TIMER, TASK_HOOK };
 enum task_state { TASK_NEW, TASK_RUNNING, TASK_WAITING, TASK_READY, TASK_DONE };
 
 struct task_wait_ops {
-    /* Forget the task: nothing may wake it any more. No Lua. At the end of the time, when `finish` follows, and when the task is cancelled, even
-     * between wake and finish. NULL: there is nothing to undo. */
+    /* Forget the task: nothing may wake it any more. No Lua. At the end of the time, when `finish` follows, and when the task is
+     * cancelled, even between wake and finish. NULL: there is nothing to undo. */
     void (*cancel)(void *arg);
-    /* In the task's coroutine, as it goes on: push the results of the waiting call, return their count. `code` is what task_wake got, or
-     * MT_ETIMEOUT. May raise. NULL: script_push_result(L, code). */
+    /* In the task's coroutine, as it goes on: push the results of the waiting call, return their count. `code` is what task_wake
+     * got, or MT_ETIMEOUT. May raise. NULL: script_push_result(L, code). */
     int (*finish)(lua_State *L, void *arg, int code);
 };
 
@@ -32,7 +34,7 @@ enum task_end { TASK_RETURNED, TASK_RAISED, TASK_REJECTED, TASK_CANCELLED, TASK_
 
 /* What tide.reject said. */
 struct task_reject {
-    int status;       /* 0: nothing was rejected */
+    int status;         /* 0: nothing was rejected */
     struct buf message; /* text for the body */
     struct buf headers; /* ready header lines */
 };
@@ -49,23 +51,23 @@ struct task {
     int handle_ref;                /* the userdata that scripts hold (spawned tasks), which keeps the results */
     enum task_kind kind;
     enum task_state state;
-    conn_id conn;                  /* the connection it works for, 0 for none: for logs */
-    enum script_end ending;        /* what ends it against its will, see script_end */
-    bool cancelled;                /* cancel was asked for while it could not be unwound */
-    bool timed;                    /* made by tide.timeout: what it rejects is rejected by the task that waits for it */
-    bool unwinding;                /* its <close> variables are running: it may not wait */
-    /* Called once on the loop's side when it has ended, before it goes back to the pool; on RETURNED the results are the values on co's
-     * stack. Must not raise: script_protect is there for more. NULL: nobody cares. */
+    conn_id conn;           /* the connection it works for, 0 for none: for logs */
+    enum script_end ending; /* what ends it against its will, see script_end */
+    bool cancelled;         /* cancel was asked for while it could not be unwound */
+    bool timed;             /* made by tide.timeout: what it rejects is rejected by the task that waits for it */
+    bool unwinding;         /* its <close> variables are running: it may not wait */
+    /* Called once on the loop's side when it has ended, before it goes back to the pool; on RETURNED the results are the values
+     * on co's stack. Must not raise: script_protect is there for more. NULL: nobody cares. */
     void (*done)(struct task *t, enum task_end end);
-    void *arg;                     /* of whoever made it */
+    void *arg; /* of whoever made it */
     const struct task_wait_ops *wait_ops;
     void *wait_arg;
     int wake_code;
-    bool woken;                    /* woken before it began to wait */
-    const char *what;              /* static text for the log: "on_message"; NULL: by kind */
-    struct loop_timer timer;       /* end of the wait */
+    bool woken;              /* woken before it began to wait */
+    const char *what;        /* static text for the log: "on_message"; NULL: by kind */
+    struct loop_timer timer; /* end of the wait */
     struct task_reject reject;
-    struct buf reply_id;           /* JSON text of the id of the message that is being handled, empty for none */
+    struct buf reply_id; /* JSON text of the id of the message that is being handled, empty for none */
 };
 
 /* The task of this coroutine, NULL in coroutines that scripts made and on the main thread. */
@@ -75,10 +77,11 @@ static inline struct task *task_of(lua_State *L)
 }
 
 /* ---- making tasks (loop side; nothing here raises) ---- */
-/* A task from the pool with an empty coroutine. Push the function and its arguments onto t->co (at most 16 values, only such as need no memory: light
- * userdata, C functions without upvalues, registry values), then start it. NULL when memory runs out. */
+/* A task from the pool with an empty coroutine. Push the function and its arguments onto t->co (at most 16 values, only such as
+ * need no memory: light userdata, C functions without upvalues, registry values), then start it. NULL when memory runs out. */
 struct task *task_create(struct script *s, struct version *v, enum task_kind kind);
-/* Run it now, until it ends or waits; the function and nargs arguments are on its stack. Only outside of entries (s->depth == 0). */
+/* Run it now, until it ends or waits; the function and nargs arguments are on its stack. Only outside of entries (s->depth == 0).
+ */
 void task_start(struct task *t, int nargs);
 /* The same when the entry that runs now has ended; at once when none does. Keeps the order of calls. */
 void task_start_later(struct task *t, int nargs);
@@ -89,8 +92,8 @@ void task_run_ready(struct script *s);
 void task_use_live(struct task *t);
 
 /* ---- waiting ---- */
-/* The task that may wait in L. Raises "cannot wait here; use tide.spawn" in a coroutine that a script made, below a C function that cannot be
- * left (metamethods, iterators, sort and gsub callbacks), while loading and while unwinding. */
+/* The task that may wait in L. Raises "cannot wait here; use tide.spawn" in a coroutine that a script made, below a C function
+ * that cannot be left (metamethods, iterators, sort and gsub callbacks), while loading and while unwinding. */
 struct task *task_check_wait(lua_State *L);
 /* Wait until woken; ms < 0: without limit. After task_check_wait. Use as `return task_wait(...)`. */
 int task_wait(lua_State *L, const struct task_wait_ops *ops, void *arg, int64_t ms);
@@ -100,13 +103,14 @@ void task_wake(struct task *t, int code);
 int64_t task_check_ms(lua_State *L, int index, int64_t otherwise);
 
 /* ---- ending ---- */
-/* Unwind a waiting task at once (its <close> variables run, the waiting call never returns); one that is running or unwinding is marked and
- * unwound when it next waits. False when it had ended. */
+/* Unwind a waiting task at once (its <close> variables run, the waiting call never returns); one that is running or unwinding is
+ * marked and unwound when it next waits. False when it had ended. */
 bool task_cancel(struct task *t);
 
 /* ---- for api files (api_task.c) ---- */
-/* The function at `index` and everything above it become a task; pushes its object and returns 1 (tide.spawn, conn:spawn). `conn` and `owner`
- * (the list peer->tasks) are given for work that ends with a connection, else 0 and NULL. Raises when there is no function or no memory. */
+/* The function at `index` and everything above it become a task; pushes its object and returns 1 (tide.spawn, conn:spawn). `conn`
+ * and `owner` (the list peer->tasks) are given for work that ends with a connection, else 0 and NULL. Raises when there is no
+ * function or no memory. */
 int task_push_spawned(lua_State *L, int index, conn_id conn, struct list_node *owner);
 /* Give back a task that was not started and has nothing on its stack that matters. */
 void task_drop(struct task *t);

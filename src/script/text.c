@@ -1,7 +1,8 @@
-/* text.c - text messages for the handlers of `on`: JSON, type, shape, call, reply. Also the joins that rooms allow clients to ask for.
+/* text.c - text messages for the handlers of `on`: JSON, type, shape, call, reply. Also the joins that rooms allow clients to ask
+ * for.
  *
- * Runs as the bottom function of the task's coroutine, so that everything, from decoding to the reply, is protected. What the client got
- * wrong is answered and never raised.
+ * Runs as the bottom function of the task's coroutine, so that everything, from decoding to the reply, is protected. What the
+ * client got wrong is answered and never raised.
  */
 #include "base/text.h"
 #include "script/answer.h"
@@ -196,7 +197,8 @@ static int built_in(lua_State *L, struct peer *p, bool join)
 
     script_core_end(p->script);
     lua_settop(L, AT_TYPE);
-    if (lua_getfield(L, AT_MESSAGE, "room") != LUA_TSTRING || lua_rawlen(L, AT_ROOM) == 0 || lua_rawlen(L, AT_ROOM) > HUB_NAME_MAX)
+    if (lua_getfield(L, AT_MESSAGE, "room") != LUA_TSTRING || lua_rawlen(L, AT_ROOM) == 0 ||
+        lua_rawlen(L, AT_ROOM) > HUB_NAME_MAX)
         return refuse(L, SLICE("invalid"), SLICE("room: string 1..256 expected"));
     if (!join)
         return answer_code(L, p, room_leave(p->conn, room_at(L)) ? 0 : MT_ENOT_FOUND);

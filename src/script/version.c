@@ -1,7 +1,7 @@
 /* version.c - one version of the app, from its files to the end of its last task.
  *
- * Loading happens beside the live version and touches nothing of it: a fresh environment, its own modules and library tables. While the
- * chunks run, script->loading is set, calls that act raise, and tide.state can be read only.
+ * Loading happens beside the live version and touches nothing of it: a fresh environment, its own modules and library tables.
+ * While the chunks run, script->loading is set, calls that act raise, and tide.state can be read only.
  */
 #include "script/version.h"
 

@@ -3,8 +3,8 @@
 #define MT_SCRIPT_VERSION_H
 #include "script/state.h"
 
-/* Read, compile, run and check the script and its modules. On success the version is complete and not live, with one reference for the
- * caller. On failure *error says file, line and why, with a traceback (mem_free it). 0, MT_ESCRIPT, MT_ENOMEM. */
+/* Read, compile, run and check the script and its modules. On success the version is complete and not live, with one reference
+ * for the caller. On failure *error says file, line and why, with a traceback (mem_free it). 0, MT_ESCRIPT, MT_ENOMEM. */
 int version_load(struct script *s, struct version **out, char **error);
 /* Make it the version that events go to: takes the caller's reference, starts what it held back, lets the old one go. */
 void version_go_live(struct version *v);

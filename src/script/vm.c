@@ -47,7 +47,8 @@ static void open_standard(lua_State *L)
     }
 }
 
-/* lua-cjson by the real require, as long as that is there. A machine without it has no require "cjson" and nothing else is lost. */
+/* lua-cjson by the real require, as long as that is there. A machine without it has no require "cjson" and nothing else is lost.
+ */
 static void open_cjson(lua_State *L)
 {
     static const char *const names[] = {"cjson", "cjson.safe"};
@@ -70,7 +71,8 @@ static void open_modules(lua_State *L, const struct script_config *c)
     }
 }
 
-/* ("x"):upper() goes through a metatable that all versions share: hidden from getmetatable, over a library table that nobody else has. */
+/* ("x"):upper() goes through a metatable that all versions share: hidden from getmetatable, over a library table that nobody else
+ * has. */
 static void lock_strings(lua_State *L)
 {
     lua_pushliteral(L, "");

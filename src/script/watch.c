@@ -18,10 +18,10 @@
 enum { WATCH_SIGNAL = SIGURG, WATCH_PERIOD_MS = 10 };
 
 struct watchdog {
-    pthread_mutex_t lock;      /* over slots and stop; held while a thread is signalled, so that it cannot go */
-    pthread_cond_t wake;       /* stop was set */
+    pthread_mutex_t lock; /* over slots and stop; held while a thread is signalled, so that it cannot go */
+    pthread_cond_t wake;  /* stop was set */
     struct loop_thread *thread;
-    struct watch_slot *slots;  /* all that were ever joined; a signal may still be on its way to one that parted */
+    struct watch_slot *slots; /* all that were ever joined; a signal may still be on its way to one that parted */
     bool stop;
 };
 
@@ -95,7 +95,8 @@ static void install_handler(void)
     sigaction(WATCH_SIGNAL, &action, NULL);
 }
 
-/* Milliseconds that the thread has run on a processor: a machine that is busy with other things does not use up a script's budget. */
+/* Milliseconds that the thread has run on a processor: a machine that is busy with other things does not use up a script's
+ * budget. */
 static uint64_t running_ms(pthread_t thread)
 {
     struct timespec used;
@@ -254,7 +255,8 @@ void watch_end(struct watch_slot *slot)
 void watch_follow(struct watch_slot *slot, lua_State *L)
 {
     slot->running = L;
-    atomic_signal_fence(memory_order_seq_cst); /* a handler that comes before this line has set killed; after it, it arms L itself */
+    atomic_signal_fence(
+        memory_order_seq_cst); /* a handler that comes before this line has set killed; after it, it arms L itself */
     if (slot->killed && L)
         arm(L);
 }

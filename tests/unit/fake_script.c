@@ -439,7 +439,8 @@ static struct session *make_session(struct fake *f)
     return f->sessions[f->session_count++] = calloc(1, sizeof(struct session));
 }
 
-static struct session *request(struct fake *f, const char *method, const char *target, const char *headers, const char *body, bool upgrade)
+static struct session *request(struct fake *f, const char *method, const char *target, const char *headers, const char *body,
+                               bool upgrade)
 {
     struct session *s = make_session(f);
     struct http_request http;

@@ -1,5 +1,5 @@
-/* fake_script.h - what the script layer stands on, for its tests: sessions that write down what they were sent, and a loop whose time moves
- * when told to. The hub is the real one.
+/* fake_script.h - what the script layer stands on, for its tests: sessions that write down what they were sent, and a loop whose
+ * time moves when told to. The hub is the real one.
  */
 #ifndef MT_TESTS_FAKE_SCRIPT_H
 #define MT_TESTS_FAKE_SCRIPT_H
@@ -10,7 +10,7 @@ enum { FAKE_SENT_MAX = 16384 };
 struct session {
     void *owner;
     bool accepted, closed, gone, answered, streaming, stream_whole;
-    bool blocked;             /* what is sent stays in the outbox */
+    bool blocked; /* what is sent stays in the outbox */
     bool wants_drain;
     int pauses;
     unsigned close_code;      /* of session_close */
@@ -29,7 +29,7 @@ struct fake {
     struct log *log;
     struct watchdog *watchdog;
     struct script *script;
-    char folder[64];  /* with the script, app.lua */
+    char folder[64]; /* with the script, app.lua */
     char path[96];
     char logged[65536]; /* what fake_logged read last */
     int log_fd;
@@ -51,7 +51,8 @@ void fake_load_fails(struct fake *f, const char *text);
 void fake_unload(struct fake *f);
 int fake_reload(struct fake *f, const char *text); /* result of script_reload */
 
-/* A handshake for "/path?query" with header lines "Name: value\n..." (NULL for none). The session may have been answered or not yet. */
+/* A handshake for "/path?query" with header lines "Name: value\n..." (NULL for none). The session may have been answered or not
+ * yet. */
 struct session *fake_connect(struct fake *f, const char *target, const char *headers);
 /* The same, which must have been accepted. */
 struct session *fake_open(struct fake *f, const char *target);

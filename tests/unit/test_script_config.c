@@ -110,8 +110,8 @@ static void test_missing(void **state)
 
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_errors), cmocka_unit_test(test_bounds),
-                                              cmocka_unit_test(test_missing)};
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_errors),
+                                              cmocka_unit_test(test_bounds), cmocka_unit_test(test_missing)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

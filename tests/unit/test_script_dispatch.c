@@ -39,11 +39,12 @@ static void test_life(void **state)
     struct fake *f = *state;
     struct session *s;
 
-    fake_load(f, "local app = {} local seen\n"
-                 "function app.on_open(conn) seen = conn conn.data.n = 1 conn:send('open ' .. conn.path .. ' ' .. conn.query.x) end\n"
-                 "function app.on_binary(conn, b) assert(conn == seen) conn:send_binary(b .. b) end\n"
-                 "function app.on_close(conn, code, reason) print('closed', code, reason, conn.data.n, conn == seen) end\n"
-                 "return app");
+    fake_load(
+        f, "local app = {} local seen\n"
+           "function app.on_open(conn) seen = conn conn.data.n = 1 conn:send('open ' .. conn.path .. ' ' .. conn.query.x) end\n"
+           "function app.on_binary(conn, b) assert(conn == seen) conn:send_binary(b .. b) end\n"
+           "function app.on_close(conn, code, reason) print('closed', code, reason, conn.data.n, conn == seen) end\n"
+           "return app");
     s = fake_open(f, "/a%20b?x=1%262");
     fake_expect(s, "open /a b 1&2\n");
     fake_binary(f, s, "\xff", 1);
@@ -90,7 +91,8 @@ static void test_order_and_pause(void **state)
     char text[16];
 
     f->config.queue_limit = 4;
-    fake_load(f, "local app = {} function app.on_message(conn, text) if text == 'wait' then tide.sleep(1) end conn:send(text) end return app");
+    fake_load(f, "local app = {} function app.on_message(conn, text) if text == 'wait' then tide.sleep(1) end conn:send(text) "
+                 "end return app");
     a = fake_open(f, "/");
     b = fake_open(f, "/");
     fake_text(f, a, "wait");
@@ -234,7 +236,8 @@ static void test_on_and_on_message(void **state)
     struct session *s;
 
     fake_load(f, "local app = { on = {} } function app.on.a() return 1 end\n"
-                 "function app.on_message(conn, text) if text == 'f' then return nil, 'no', 'denied' end conn:send('raw ' .. text) end return app");
+                 "function app.on_message(conn, text) if text == 'f' then return nil, 'no', 'denied' end conn:send('raw ' .. "
+                 "text) end return app");
     s = fake_open(f, "/");
     fake_text(f, s, "{\"type\":\"a\",\"id\":1}");
     fake_text(f, s, "{\"type\":\"b\",\"id\":1}");
@@ -251,7 +254,8 @@ static void test_hooks_run_behind(void **state)
     struct session *s;
 
     fake_load(f, "local app = { on = {} }\n"
-                 "app.rooms = { ['*'] = { grace = 0, on_join = function(room, who) room:send { joined = who.user or who.id, info = who.info } end,\n"
+                 "app.rooms = { ['*'] = { grace = 0, on_join = function(room, who) room:send { joined = who.user or who.id, info "
+                 "= who.info } end,\n"
                  "  on_leave = function(room, who) print('left', room.name, who.user) end } }\n"
                  "function app.on_connect(req) return { user = req.query.name } end\n"
                  "function app.on.join(conn, m) conn:join(m.room, { n = 1 }) return #tide.room(m.room):members() end\n"
@@ -274,7 +278,8 @@ static void test_built_in_join(void **state)
 
     fake_load(f, "local app = {}\n"
                  "app.rooms = { ['open:*'] = { allow = function() return true end }, ['closed'] = {},\n"
-                 "  ['named:*'] = { allow = function(conn, name, info) tide.sleep(1) if info and info.x then return { x = info.x } end return nil, 'name yourself', 'invalid' end } }\n"
+                 "  ['named:*'] = { allow = function(conn, name, info) tide.sleep(1) if info and info.x then return { x = info.x "
+                 "} end return nil, 'name yourself', 'invalid' end } }\n"
                  "function app.on_close(conn) print('rooms', table.concat(conn:rooms(), ' ')) end return app");
     s = fake_open(f, "/");
     fake_text(f, s, "{\"type\":\"join\",\"room\":\"open:1\",\"id\":1}");
@@ -292,8 +297,9 @@ static void test_built_in_join(void **state)
     fake_text(f, s, "{\"type\":\"leave\",\"room\":\"open:1\",\"id\":4}");
     fake_text(f, s, "{\"type\":\"leave\",\"room\":\"open:1\",\"id\":5}");
     fake_text(f, s, "{\"type\":\"join\",\"room\":5}");
-    fake_expect(s, "{\"type\":\"reply\",\"id\":4}\n{\"type\":\"error\",\"id\":5,\"code\":\"not_found\",\"message\":\"not found\"}\n"
-                   "{\"type\":\"error\",\"code\":\"invalid\",\"message\":\"room: string 1..256 expected\"}\n");
+    fake_expect(s,
+                "{\"type\":\"reply\",\"id\":4}\n{\"type\":\"error\",\"id\":5,\"code\":\"not_found\",\"message\":\"not found\"}\n"
+                "{\"type\":\"error\",\"code\":\"invalid\",\"message\":\"room: string 1..256 expected\"}\n");
     fake_close(f, s, 1000);
     fake_expect_log(f, "rooms    named:1");
 }
@@ -318,7 +324,8 @@ static void test_drain(void **state)
     struct fake *f = *state;
     struct session *s;
 
-    fake_load(f, "local app = {} function app.on_message(conn, text) conn:send(text) print('drained', conn:drain(tonumber(text))) end return app");
+    fake_load(f, "local app = {} function app.on_message(conn, text) conn:send(text) print('drained', "
+                 "conn:drain(tonumber(text))) end return app");
     s = fake_open(f, "/");
     fake_text(f, s, "1");
     fake_expect_log(f, "drained    true");
@@ -345,7 +352,8 @@ static void test_events_inside_of_handlers(void **state)
     struct session *a, *b;
 
     fake_load(f, "local app = {} local list = {}\n"
-                 "app.rooms = { ['*'] = { grace = 0, on_join = function() print('join') end, on_leave = function() print('leave') end } }\n"
+                 "app.rooms = { ['*'] = { grace = 0, on_join = function() print('join') end, on_leave = function() "
+                 "print('leave') end } }\n"
                  "function app.on_message(conn, text) print('begin') conn:join('r') conn:leave('r') print('end') end return app");
     a = fake_open(f, "/");
     b = fake_open(f, "/");

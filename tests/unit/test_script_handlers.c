@@ -68,7 +68,8 @@ static void test_taken(void **state)
 {
     struct fake *f = *state;
 
-    fake_load(f, "local app = { on_signal = print, on_upgrade = print, version = 3, actors = { x = {} }, jobs = { a = print, b = {} }, helper = print, signal = print,\n"
+    fake_load(f, "local app = { on_signal = print, on_upgrade = print, version = 3, actors = { x = {} }, jobs = { a = print, b = "
+                 "{} }, helper = print, signal = print,\n"
                  "rooms = { ['*'] = { presence = true, history = 5, ttl = 1.5, current = true, grace = 0.5 } } }\n"
                  "app.routes = { ['/'] = app, ['/x'] = { helper = print } } return app");
 }
@@ -81,8 +82,8 @@ static bool matches(const char *pattern, const char *path, const char *values)
     if (!route_match(slice_of(pattern), slice_of(path), &params))
         return false;
     for (size_t i = 0; i < params.count; i++)
-        snprintf(got + strlen(got), sizeof(got) - strlen(got), "%.*s=%.*s;", (int)params.items[i].name.len, params.items[i].name.data,
-                 (int)params.items[i].value.len, params.items[i].value.data);
+        snprintf(got + strlen(got), sizeof(got) - strlen(got), "%.*s=%.*s;", (int)params.items[i].name.len,
+                 params.items[i].name.data, (int)params.items[i].value.len, params.items[i].value.data);
     assert_string_equal(got, values);
     return true;
 }
@@ -126,9 +127,10 @@ static void test_room_names(void **state)
         const char *pattern, *name;
         bool matches;
     } cases[] = {
-        {"*", "", true},          {"*", "x", true},         {"a", "a", true},          {"a", "ab", false},       {"a*", "ab", true},
-        {"a*b", "ab", true},      {"a*b", "axxb", true},    {"a*b", "axxbc", false},   {"*a*a*", "baab", true},  {"*a*a*", "bab", false},
-        {"game:*", "game:", true}, {"game:*", "gam", false}, {"**", "x", true},         {"", "", true},           {"", "x", false},
+        {"*", "", true},         {"*", "x", true},        {"a", "a", true},          {"a", "ab", false},
+        {"a*", "ab", true},      {"a*b", "ab", true},     {"a*b", "axxb", true},     {"a*b", "axxbc", false},
+        {"*a*a*", "baab", true}, {"*a*a*", "bab", false}, {"game:*", "game:", true}, {"game:*", "gam", false},
+        {"**", "x", true},       {"", "", true},          {"", "x", false},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -141,9 +143,10 @@ static void test_most_specific_room(void **state)
     struct fake *f = *state;
     struct session *s;
 
-    fake_load(f, "local function kind(name) return { on_join = function(room, who) print(name, room.name) end } end\n"
-                 "return { rooms = { ['*'] = kind 'any', ['game:*'] = kind 'game', ['game:1'] = kind 'one', ['*:1'] = kind 'ones' },\n"
-                 "on_message = function(conn, t) conn:join(t) end }");
+    fake_load(
+        f, "local function kind(name) return { on_join = function(room, who) print(name, room.name) end } end\n"
+           "return { rooms = { ['*'] = kind 'any', ['game:*'] = kind 'game', ['game:1'] = kind 'one', ['*:1'] = kind 'ones' },\n"
+           "on_message = function(conn, t) conn:join(t) end }");
     s = fake_open(f, "/");
     fake_text(f, s, "x");
     fake_expect_log(f, "any    x");
@@ -158,12 +161,8 @@ static void test_most_specific_room(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        TEST(test_refused),
-        TEST(test_taken),
-        TEST(test_paths),
-        TEST(test_specific_first),
-        TEST(test_room_names),
-        TEST(test_most_specific_room),
+        TEST(test_refused),        TEST(test_taken),      TEST(test_paths),
+        TEST(test_specific_first), TEST(test_room_names), TEST(test_most_specific_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

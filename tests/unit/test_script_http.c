@@ -80,7 +80,8 @@ static void test_reject_headers(void **state)
     struct fake *f = *state;
     struct session *s;
 
-    fake_load(f, "return { on_connect = function(req) tide.reject(401, 'x', { ['WWW-Authenticate'] = 'Bearer', ['Retry-After'] = 5 }) end }");
+    fake_load(f, "return { on_connect = function(req) tide.reject(401, 'x', { ['WWW-Authenticate'] = 'Bearer', ['Retry-After'] = "
+                 "5 }) end }");
     s = fake_connect(f, "/", NULL);
     assert_non_null(strstr(s->head, "WWW-Authenticate: Bearer\r\n"));
     assert_non_null(strstr(s->head, "Retry-After: 5\r\n"));
@@ -113,9 +114,11 @@ static void test_reject_cleans_up(void **state)
     struct fake *f = *state;
     struct session *s;
 
-    fake_load(f, "local function guard(name) return setmetatable({}, { __close = function() print(name, pcall(error, 'x', 0)) end }) end\n"
-                 "return { on_connect = function(req) local a <close> = guard 'outer'\n"
-                 "coroutine.wrap(function() local b <close> = guard 'inner' pcall(tide.reject, 401, 'who') end)() end }");
+    fake_load(
+        f,
+        "local function guard(name) return setmetatable({}, { __close = function() print(name, pcall(error, 'x', 0)) end }) end\n"
+        "return { on_connect = function(req) local a <close> = guard 'outer'\n"
+        "coroutine.wrap(function() local b <close> = guard 'inner' pcall(tide.reject, 401, 'who') end)() end }");
     s = fake_connect(f, "/", NULL);
     expect_answer(s, 401, "who");
     {
@@ -132,8 +135,10 @@ static void test_gone_while_connecting(void **state)
     struct fake *f = *state;
     struct session *s;
 
-    fake_load(f, "return { on_connect = function(req) tide.sleep(1) print('ran', req.path, req.headers.host, req.ip) return { user = 'x' } end,\n"
-                 "on_open = function() print('never') end, on_http = function(req) tide.sleep(1) print('http', req.body) return 200 end }");
+    fake_load(f, "return { on_connect = function(req) tide.sleep(1) print('ran', req.path, req.headers.host, req.ip) return { "
+                 "user = 'x' } end,\n"
+                 "on_open = function() print('never') end, on_http = function(req) tide.sleep(1) print('http', req.body) return "
+                 "200 end }");
     s = fake_connect(f, "/p%61th", NULL);
     fake_gone(f, s);
     fake_advance(f, 1000);
@@ -151,17 +156,27 @@ static void test_routes(void **state)
     struct fake *f = *state;
     struct session *s;
 
-    fake_load(f, "local function level(name) return { on_open = function(conn) local t = {} for k, v in pairs(conn.params) do t[#t + 1] = k .. '=' .. v end table.sort(t)\n"
+    fake_load(f, "local function level(name) return { on_open = function(conn) local t = {} for k, v in pairs(conn.params) do "
+                 "t[#t + 1] = k .. '=' .. v end table.sort(t)\n"
                  "conn:send(name .. ' ' .. table.concat(t, ' ')) end } end\n"
-                 "local app = level 'app' app.on_connect = function(req) if req.query.no then tide.reject(403) end return { user = 'u', data = { a = 1 } } end\n"
-                 "local board = level 'board' board.on_connect = function(req) if req.params.id == '8' then return nil, req.user .. req.data.a end return { data = { b = 2 } } end\n"
-                 "app.routes = { ['/'] = app, ['/board/:id'] = board, ['/board/new'] = level 'new', ['/files/*'] = level 'files', ['/:a/x/:b'] = level 'two', ['/*/y'] = level 'star' }\n"
+                 "local app = level 'app' app.on_connect = function(req) if req.query.no then tide.reject(403) end return { user "
+                 "= 'u', data = { a = 1 } } end\n"
+                 "local board = level 'board' board.on_connect = function(req) if req.params.id == '8' then return nil, req.user "
+                 ".. req.data.a end return { data = { b = 2 } } end\n"
+                 "app.routes = { ['/'] = app, ['/board/:id'] = board, ['/board/new'] = level 'new', ['/files/*'] = level "
+                 "'files', ['/:a/x/:b'] = level 'two', ['/*/y'] = level 'star' }\n"
                  "return app");
     static const struct {
         const char *path, *first;
     } cases[] = {
-        {"/", "app \n"},          {"/board/7", "board id=7\n"},      {"/board/new", "new \n"},     {"/board/n%65w", "new \n"},
-        {"/board/a%2Fb", "board id=a/b\n"}, {"/files/a/b%20c", "files *=a/b c\n"}, {"/files/", "files *=\n"}, {"/1/x/2", "two a=1 b=2\n"},
+        {"/", "app \n"},
+        {"/board/7", "board id=7\n"},
+        {"/board/new", "new \n"},
+        {"/board/n%65w", "new \n"},
+        {"/board/a%2Fb", "board id=a/b\n"},
+        {"/files/a/b%20c", "files *=a/b c\n"},
+        {"/files/", "files *=\n"},
+        {"/1/x/2", "two a=1 b=2\n"},
         {"/1/y", "star *=1\n"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -193,7 +208,8 @@ static void test_route_taken_away(void **state)
     assert_int_equal(fake_reload(f, "return { routes = { ['/b'] = {} } }"), 0);
     fake_text(f, s, "x");
     fake_expect(s, "");
-    assert_int_equal(fake_reload(f, "return { routes = { ['/a'] = { on_message = function(conn) conn:send('again') end } } }"), 0);
+    assert_int_equal(fake_reload(f, "return { routes = { ['/a'] = { on_message = function(conn) conn:send('again') end } } }"),
+                     0);
     fake_text(f, s, "x");
     fake_expect(s, "again\n");
 }
@@ -203,13 +219,17 @@ static void test_on_http(void **state)
     struct fake *f = *state;
     struct session *s;
 
-    fake_load(f, "return { on_http = function(req) local p = req.path\n"
-                 "if p == '/text' then return 200, 'hello' end if p == '/json' then return 201, { a = { 1, 2.5 } }, { ['X-Y'] = 'z' } end\n"
-                 "if p == '/typed' then return 200, '<p>', { ['content-type'] = 'text/html', ['Set-Cookie'] = { 'a=1', 'b=2' } } end\n"
-                 "if p == '/none' then return 204 end if p == '/wait' then tide.sleep(1) return 200, 5 end\n"
-                 "if p == '/post' then local v = req:json { n = 'integer' } return 200, { got = v.n } end\n"
-                 "if p == '/raise' then error('x') end if p == '/bad' then return 'x' end if p == '/fn' then return 200, { print } end\n"
-                 "if p == '/split' then return 200, '', { a = 'b\\r\\nc: d' } end if p == '/reject' then tide.reject(409, 'no') end end }");
+    fake_load(
+        f,
+        "return { on_http = function(req) local p = req.path\n"
+        "if p == '/text' then return 200, 'hello' end if p == '/json' then return 201, { a = { 1, 2.5 } }, { ['X-Y'] = 'z' } "
+        "end\n"
+        "if p == '/typed' then return 200, '<p>', { ['content-type'] = 'text/html', ['Set-Cookie'] = { 'a=1', 'b=2' } } end\n"
+        "if p == '/none' then return 204 end if p == '/wait' then tide.sleep(1) return 200, 5 end\n"
+        "if p == '/post' then local v = req:json { n = 'integer' } return 200, { got = v.n } end\n"
+        "if p == '/raise' then error('x') end if p == '/bad' then return 'x' end if p == '/fn' then return 200, { print } end\n"
+        "if p == '/split' then return 200, '', { a = 'b\\r\\nc: d' } end if p == '/reject' then tide.reject(409, 'no') end end "
+        "}");
     s = fake_http(f, "GET", "/text", NULL, NULL);
     expect_answer(s, 200, "hello");
     assert_string_equal(s->head, "Content-Type: text/plain; charset=utf-8\r\n");
@@ -279,7 +299,8 @@ static void test_stream_is_paced(void **state)
     struct script_stats stats;
     struct session *s;
 
-    fake_load(f, "return { on_connect = print, on_http = function(req) local n = 0 return 200, function() n = n + 1 tide.sleep(0.001) if n <= 10 then return ('x'):rep(100000) end end end }");
+    fake_load(f, "return { on_connect = print, on_http = function(req) local n = 0 return 200, function() n = n + 1 "
+                 "tide.sleep(0.001) if n <= 10 then return ('x'):rep(100000) end end end }");
     s = fake_http(f, "GET", "/", NULL, NULL);
     s->blocked = true;
     fake_advance(f, 1000);
@@ -302,15 +323,20 @@ static void test_req(void **state)
     struct fake *f = *state;
     struct session *s;
 
-    fake_load(f, "return { routes = { ['/a/:id'] = { on_http = function(req)\n"
-                 "assert(req.method == 'GET' and req.path == '/a/\\u{e9} x' and req.params.id == '\\u{e9} x' and req.query.q == '1 +' and req.query.empty == '')\n"
-                 "assert(req.headers.HOST == 'example.org' and req.headers['X-Two'] == 'a, b' and req.headers.nope == nil)\n"
-                 "assert(req.cookies.sid == '1' and req.cookies.b == 'x y' and req.origin == 'https://o' and req.ip == '203.0.113.9' and req.tls == nil)\n"
-                 "assert(#req.protocols == 0 and req.body == '' and req.user == nil and req.data == nil and req.headers == req.headers)\n"
-                 "local ok, e = pcall(function() return req.metod end) assert(not ok and e:find 'did you mean method')\n"
-                 "local ok, e = pcall(function() req.user = 'x' end) assert(not ok and e:find 'cannot be set')\n"
-                 "assert(getmetatable(req) == false) return 200, 'fine' end } } }");
-    s = fake_http(f, "GET", "/a/%c3%a9%20x?q=1+%2b&empty=&bad=%zz", "X-Two: a\nx-two: b\nCookie: sid=1; b=\"x y\"\nCookie: sid=2\nOrigin: https://o\n", NULL);
+    fake_load(
+        f,
+        "return { routes = { ['/a/:id'] = { on_http = function(req)\n"
+        "assert(req.method == 'GET' and req.path == '/a/\\u{e9} x' and req.params.id == '\\u{e9} x' and req.query.q == '1 +' and "
+        "req.query.empty == '')\n"
+        "assert(req.headers.HOST == 'example.org' and req.headers['X-Two'] == 'a, b' and req.headers.nope == nil)\n"
+        "assert(req.cookies.sid == '1' and req.cookies.b == 'x y' and req.origin == 'https://o' and req.ip == '203.0.113.9' and "
+        "req.tls == nil)\n"
+        "assert(#req.protocols == 0 and req.body == '' and req.user == nil and req.data == nil and req.headers == req.headers)\n"
+        "local ok, e = pcall(function() return req.metod end) assert(not ok and e:find 'did you mean method')\n"
+        "local ok, e = pcall(function() req.user = 'x' end) assert(not ok and e:find 'cannot be set')\n"
+        "assert(getmetatable(req) == false) return 200, 'fine' end } } }");
+    s = fake_http(f, "GET", "/a/%c3%a9%20x?q=1+%2b&empty=&bad=%zz",
+                  "X-Two: a\nx-two: b\nCookie: sid=1; b=\"x y\"\nCookie: sid=2\nOrigin: https://o\n", NULL);
     expect_answer(s, 200, "fine");
 }
 
@@ -336,7 +362,9 @@ static void test_req_is_kept(void **state)
     fake_load(f, "return { routes = { ['/:id'] = { on_http = function(req) tide.state.req = req return 200 end } } }");
     s = fake_http(f, "GET", "/x?a=b", NULL, NULL);
     fake_gone(f, s);
-    assert_int_equal(fake_reload(f, "return { on_message = function(conn) local r = tide.state.req conn:send(r.params.id .. r.query.a .. r.path .. r.headers.host) end }"), 0);
+    assert_int_equal(fake_reload(f, "return { on_message = function(conn) local r = tide.state.req conn:send(r.params.id .. "
+                                    "r.query.a .. r.path .. r.headers.host) end }"),
+                     0);
     s = fake_open(f, "/");
     fake_text(f, s, "x");
     fake_expect(s, "xb/xexample.org\n");

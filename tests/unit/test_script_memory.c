@@ -14,19 +14,25 @@
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 
 static const char app[] =
-    "local app = { on = {}, accepts = { add = { a = 'integer' } }, protocols = { 'a' }, rooms = { ['*'] = { grace = 0, allow = function(c, n, i) return i or true end,\n"
-    "  on_join = function(room, who) room:send { joined = who.id, info = who.info } end, on_leave = function(room, who) end } } }\n"
-    "function app.on_connect(req) return { user = req.query.user, data = { path = req.path }, headers = { ['X-A'] = 'b' }, expires = tide.now() + 100 } end\n"
+    "local app = { on = {}, accepts = { add = { a = 'integer' } }, protocols = { 'a' }, rooms = { ['*'] = { grace = 0, allow = "
+    "function(c, n, i) return i or true end,\n"
+    "  on_join = function(room, who) room:send { joined = who.id, info = who.info } end, on_leave = function(room, who) end } } "
+    "}\n"
+    "function app.on_connect(req) return { user = req.query.user, data = { path = req.path }, headers = { ['X-A'] = 'b' }, "
+    "expires = tide.now() + 100 } end\n"
     "function app.on_open(conn) conn:send { type = 'hello', path = conn.data.path } end\n"
     "function app.on.add(conn, m) tide.sleep(1) return { sum = m.a + 1 } end\n"
-    "function app.on.spawn(conn, m) local t = conn:spawn(function() local x <close> = setmetatable({}, { __close = function() end }) tide.sleep(5) end)\n"
-    "  local r = table.pack(tide.timeout(2, function(...) return ... end, 1, 2)) tide.after(1, 'tick', conn) t:join(1) r.n = nil return r end\n"
+    "function app.on.spawn(conn, m) local t = conn:spawn(function() local x <close> = setmetatable({}, { __close = function() "
+    "end }) tide.sleep(5) end)\n"
+    "  local r = table.pack(tide.timeout(2, function(...) return ... end, 1, 2)) tide.after(1, 'tick', conn) t:join(1) r.n = nil "
+    "return r end\n"
     "function app.tick(conn) conn:send 'tick' end\n"
     "function app.on_message(conn, text) error(text) end\n"
     "function app.on_binary(conn, b) conn:send_binary(b) end\n"
     "function app.on_close(conn, code, reason) tide.state.closed = (tide.state.closed or 0) + 1 end\n"
     "function app.on_http(req) if req.path == '/json' then return 200, { a = req:json { x = 'integer' } } end\n"
-    "  local n = 0 return 200, function() n = n + 1 if n < 3 then return req.headers.host end end, { ['X-Y'] = { 'a', 'b' } } end\n"
+    "  local n = 0 return 200, function() n = n + 1 if n < 3 then return req.headers.host end end, { ['X-Y'] = { 'a', 'b' } } "
+    "end\n"
     "return app";
 
 /* Everything that clients can do, once. With a failure somewhere the results are not looked at. */
@@ -71,8 +77,8 @@ static void expect_well(struct fake *f)
     forget_sessions(f);
     act(f);
     assert_true(f->sessions[0]->accepted);
-    if (!strstr(f->sessions[0]->sent, "{\"type\":\"reply\",\"id\":\"x\",\"data\":{\"sum\":2}}") || !strstr(f->sessions[0]->sent, "\ntick\n") ||
-        !strstr(f->sessions[0]->sent, "abc"))
+    if (!strstr(f->sessions[0]->sent, "{\"type\":\"reply\",\"id\":\"x\",\"data\":{\"sum\":2}}") ||
+        !strstr(f->sessions[0]->sent, "\ntick\n") || !strstr(f->sessions[0]->sent, "abc"))
         fail_msg("%s", f->sessions[0]->sent);
     assert_int_equal(f->sessions[1]->status, 200);
     assert_int_equal(f->sessions[2]->status, 200);

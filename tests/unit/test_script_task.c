@@ -80,7 +80,8 @@ static void test_waits_anywhere(void **state)
 {
     struct fake *f = *state;
 
-    run(f, "local t = setmetatable({}, { __index = function(_, k) tide.sleep(1) return k .. '!' end, __add = function() tide.sleep(1) return 7 end })\n"
+    run(f, "local t = setmetatable({}, { __index = function(_, k) tide.sleep(1) return k .. '!' end, __add = function() "
+           "tide.sleep(1) return 7 end })\n"
            "print(t.x) print(t + 1) print(pcall(function() tide.sleep(1) error('e', 0) end))\n"
            "print(xpcall(function() tide.sleep(1) error('e', 0) end, function(e) return e .. '?' end))\n"
            "for i in function(_, i) tide.sleep(1) i = (i or 0) + 1 if i < 3 then return i end end do print(i) end\n"
@@ -104,7 +105,8 @@ static void test_join(void **state)
 
     run(f, "local t = tide.spawn(function() tide.sleep(2) return 'done' end)\n"
            "print(t:join(1)) print(t:join(5))\n"
-           "local c = tide.spawn(function() tide.sleep(9) end) tide.spawn(function() tide.sleep(1) print(c:cancel()) end) print(c:join())\n"
+           "local c = tide.spawn(function() tide.sleep(9) end) tide.spawn(function() tide.sleep(1) print(c:cancel()) end) "
+           "print(c:join())\n"
            "print(pcall(t.join)) local me me = tide.spawn(function() print(pcall(me.join, me)) end)");
     fake_advance(f, 1000);
     expect_printed(f, "nil    timeout    timeout;");
@@ -138,10 +140,11 @@ static void test_cancel_unwinds(void **state)
     struct fake *f = *state;
     struct script_stats stats;
 
-    run(f, "local t = tide.spawn(function()\n"
-           "  local x <close> = setmetatable({}, { __close = function(_, e) print('closed', e) print(pcall(tide.sleep, 1)) end })\n"
-           "  pcall(function() tide.sleep(9) print('never') end) print('never') end)\n"
-           "tide.sleep(1) print(t:cancel()) print(t:join()) print(t:cancel())");
+    run(f,
+        "local t = tide.spawn(function()\n"
+        "  local x <close> = setmetatable({}, { __close = function(_, e) print('closed', e) print(pcall(tide.sleep, 1)) end })\n"
+        "  pcall(function() tide.sleep(9) print('never') end) print('never') end)\n"
+        "tide.sleep(1) print(t:cancel()) print(t:join()) print(t:cancel())");
     fake_advance(f, 10000);
     expect_printed(f, "closed    nil;false    cannot wait here; use tide.spawn;true;nil    cancelled    cancelled;false;");
     script_stats(f->script, &stats);
@@ -167,7 +170,8 @@ static void test_chain_of_cancels(void **state)
 
     run(f, "local tasks, n = {}, 0\n"
            "for i = 1, 6000 do tasks[i] = tide.spawn(function()\n"
-           "  local x <close> = setmetatable({}, { __close = function() n = n + 1 if tasks[i + 1] then tasks[i + 1]:cancel() end end }) tide.sleep(99) end) end\n"
+           "  local x <close> = setmetatable({}, { __close = function() n = n + 1 if tasks[i + 1] then tasks[i + 1]:cancel() end "
+           "end }) tide.sleep(99) end) end\n"
            "tide.sleep(1) tasks[1]:cancel() tide.sleep(1) print(n)");
     fake_advance(f, 3000);
     expect_printed(f, "6000;");
@@ -180,7 +184,8 @@ static void test_timeout(void **state)
     struct fake *f = *state;
 
     run(f, "print(tide.timeout(1, function(a) tide.sleep(0.5) return a, 2 end, 1))\n"
-           "print(tide.timeout(1, function() local x <close> = setmetatable({}, { __close = function() print('closed') end }) tide.sleep(5) end))\n"
+           "print(tide.timeout(1, function() local x <close> = setmetatable({}, { __close = function() print('closed') end }) "
+           "tide.sleep(5) end))\n"
            "local outer = tide.spawn(function() tide.timeout(50, function()\n"
            "  local x <close> = setmetatable({}, { __close = function() print('inner') end }) tide.sleep(99) end) end)\n"
            "tide.sleep(1) outer:cancel()");
@@ -212,7 +217,8 @@ static void test_every(void **state)
 {
     struct fake *f = *state;
 
-    run(f, "local n = 0 local t t = tide.every(1, function(s) n = n + 1 print(n, s) if n == 2 then tide.sleep(2.5) end if n == 4 then print(t:cancel()) end end)");
+    run(f, "local n = 0 local t t = tide.every(1, function(s) n = n + 1 print(n, s) if n == 2 then tide.sleep(2.5) end if n == 4 "
+           "then print(t:cancel()) end end)");
     fake_advance(f, 1000);
     expect_printed(f, "1    1.0;");
     fake_advance(f, 1000);
@@ -241,7 +247,8 @@ static void test_conn_spawn_ends_with_the_connection(void **state)
     struct session *s;
 
     fake_load(f, "local app = {} function app.on_message(conn)\n"
-                 "  conn:spawn(function() local x <close> = setmetatable({}, { __close = function() print('ended') end }) tide.sleep(99) end)\n"
+                 "  conn:spawn(function() local x <close> = setmetatable({}, { __close = function() print('ended') end }) "
+                 "tide.sleep(99) end)\n"
                  "  tide.spawn(function() tide.sleep(2) print('lives', conn:send('x')) end) end\n"
                  "function app.on_close() print('close') end return app");
     s = fake_open(f, "/");
@@ -257,7 +264,8 @@ static void test_destroy_with_waiting_tasks(void **state)
 {
     struct fake *f = *state;
 
-    run(f, "for i = 1, 3 do tide.spawn(function() local x <close> = setmetatable({}, { __close = function() print('closed') end }) tide.sleep(99) print('never') end) end\n"
+    run(f, "for i = 1, 3 do tide.spawn(function() local x <close> = setmetatable({}, { __close = function() print('closed') end "
+           "}) tide.sleep(99) print('never') end) end\n"
            "tide.every(1, function() end) tide.after(1, 'x') tide.sleep(99)");
     fake_unload(f);
     expect_printed(f, "closed;closed;closed;");
@@ -298,7 +306,8 @@ static void test_endless_spawning(void **state)
     struct fake *f = *state;
     struct script_stats stats;
 
-    run(f, "local n = 0 local function again() n = n + 1 if n % 100 == 0 then print(n) end tide.spawn(again) end tide.spawn(again)");
+    run(f,
+        "local n = 0 local function again() n = n + 1 if n % 100 == 0 then print(n) end tide.spawn(again) end tide.spawn(again)");
     fake_logged(f);
     assert_true(fake_turn_once(f)); /* it ends, and asks for another one */
     script_stats(f->script, &stats);

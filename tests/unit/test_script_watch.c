@@ -19,11 +19,12 @@ static void load_body(struct fake *f, const char *body)
     char text[4096];
 
     f->config.time_budget = 0.05;
-    snprintf(text, sizeof(text),
-             "local app = {} local function loop() while true do end end\n"
-             "function app.on_message(conn, text) if text == 'ok' then conn:send('fine') return end %s conn:send('survived') end\n"
-             "return app",
-             body);
+    snprintf(
+        text, sizeof(text),
+        "local app = {} local function loop() while true do end end\n"
+        "function app.on_message(conn, text) if text == 'ok' then conn:send('fine') return end %s conn:send('survived') end\n"
+        "return app",
+        body);
     fake_load(f, text);
 }
 
@@ -98,7 +99,8 @@ static void test_coroutines(void **state)
     expect_kill(f, "while true do coroutine.resume(coroutine.create(loop)) end");
     expect_kill(f, "coroutine.wrap(function() pcall(coroutine.wrap(loop)) loop() end)()");
     expect_kill(f, "local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end");
-    expect_kill(f, "while true do local co = coroutine.create(function() local x <close> = setmetatable({}, { __close = loop }) coroutine.yield() end)\n"
+    expect_kill(f, "while true do local co = coroutine.create(function() local x <close> = setmetatable({}, { __close = loop }) "
+                   "coroutine.yield() end)\n"
                    "coroutine.resume(co) coroutine.close(co) end");
     expect_kill(f, "while true do pcall(coroutine.close, coroutine.create(loop)) end");
 }
@@ -112,7 +114,8 @@ static void test_callbacks(void **state)
     expect_kill(f, "string.gsub('xxx', 'x', function() pcall(loop) end) loop()");
     expect_kill(f, "string.gsub(string.rep('x', 1e7), 'x', tostring) loop()");
     expect_kill(f, "local t = setmetatable({}, { __index = function() loop() end }) pcall(function() return t.x end) loop()");
-    expect_kill(f, "local t = setmetatable({}, { __lt = loop, __concat = loop }) while true do pcall(function() return t < t end) end");
+    expect_kill(
+        f, "local t = setmetatable({}, { __lt = loop, __concat = loop }) while true do pcall(function() return t < t end) end");
     expect_kill(f, "while true do load(function() loop() end) end");
     expect_kill(f, "for k in loop do end");
     expect_kill(f, "tostring(setmetatable({}, { __tostring = loop }))");
@@ -226,7 +229,8 @@ int main(void)
         TEST(test_chunk),
     };
 
-#if defined(SIGNALS_WAIT) /* ThreadSanitizer holds signals back until the thread makes a system call: an endless loop never does */
+#if defined(SIGNALS_WAIT) /* ThreadSanitizer holds signals back until the thread makes a system call: an endless loop never does \
+                           */
     print_message("nothing can be killed under this tool\n");
     return sizeof(tests) == 0;
 #else
