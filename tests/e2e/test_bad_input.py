@@ -1,9 +1,12 @@
 """Wrong flags, broken scripts, hostile clients: a clear error, and a server that goes on or refuses to start."""
+import random
+import re
 import signal
+import subprocess
 import time
 
 import pytest
-from support.server import refuses, sanitized
+from support.server import BIN, Lines, clean_environment, refuses, sanitized
 from support.wire import CONT, TEXT, Closed, Response, Socket, Wire, fetch, frame
 
 APP = """
@@ -72,11 +75,25 @@ def test_wrong_commands(apps):
     ("return { limits = { message = 'many' } }", "limits.message"), ("return {", "conf.lua:1"), ("while true do end", "conf.lua"), ("error 'x'", "conf.lua:1"),
 ])
 def test_wrong_configuration_file(tmp_path, apps, text, why):
-    import re
     path = tmp_path / "moontide.conf.lua"
     path.write_text(text)
     _, said = refuses("run", apps / "echo.lua", "--listen", "127.0.0.1:0", "--config", path)
     assert re.search(why, said), said
+
+
+def test_run_is_the_default_command(apps, tmp_path):
+    """`moontide SCRIPT` is `moontide run SCRIPT`, and check tests without starting."""
+    running = subprocess.Popen([BIN, str(apps / "echo.lua"), "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment())
+    try:
+        Lines(running.stdout).wait("^moontide: ready http://127.0.0.1:")
+    finally:
+        running.terminate()
+        assert running.wait(10) == 0
+    checked = subprocess.run([BIN, "check", str(apps / "chat.lua")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=clean_environment(), check=False)
+    assert checked.returncode == 0, checked.stdout
+    bad = tmp_path / "bad.lua"
+    bad.write_text("return { on_message = 5 }")
+    assert "on_message" in refuses("check", bad)[1]
 
 
 def test_wrong_environment(apps):
@@ -179,8 +196,24 @@ def test_json_that_no_handler_takes(server, connect, text):
     fine(ws)
 
 
+@pytest.mark.parametrize("number", ["5", "1.5", '"text"', "9007199254740993", "-1", "0"])
+def test_ids_come_back_as_they_were(server, connect, number):
+    ws = connect(server)
+    ws.text('{"type":"fine","id":%s}' % number)
+    assert f'"id":{number}' in ws.data()
+
+
+@pytest.mark.parametrize("strange", ["null", "true", "{}", "[]", '{"a":1}', "false"])
+def test_strange_ids(server, connect, strange):
+    """Answered or refused, but never a fault of the script."""
+    ws = connect(server)
+    ws.text('{"type":"fine","id":%s}' % strange)
+    for got in ws.fence():
+        assert b"internal" not in got.payload
+    fine(ws)
+
+
 def test_garbage(server):
-    import random
     source = random.Random(7)
     for size in (1, 2, 10, 100, 5000, 60000):
         with Wire(server.address) as wire:

@@ -3,6 +3,7 @@ import time
 
 import pytest
 from support.server import refuses
+from support.wire import fetch
 
 APP = """
 local tide = require "moontide"
@@ -41,7 +42,6 @@ def test_waiting_does_not_use_the_budget(serve, connect):
 
 
 def test_endless_in_other_handlers(serve, connect):
-    from support.wire import fetch
     server = serve(APP, settings={"script.time": 0.2})
     connect(server, "/loop").fence()
     assert fetch(server.address, "/loop").status == 500

@@ -2,6 +2,8 @@
 import json
 import re
 
+from support.wire import Refused, fetch
+
 APP = """
 local tide = require "moontide"
 local app = {}
@@ -41,7 +43,6 @@ def test_json_lines(serve, connect):
 
 
 def test_secrets_are_masked(serve, connect):
-    from support.wire import Refused, fetch
     server = serve(APP, settings={"log.format": "json", "log.level": "debug"})
     secret = {"Authorization": "Bearer hush-header", "Cookie": "session=hush-cookie"}
     ws = connect(server, "/a?token=hush-query&room=open", headers=secret)

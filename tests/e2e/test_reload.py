@@ -96,6 +96,68 @@ def test_module_beside_the_script(serve, connect, until, tmp_path):
     until(changed, what="the module's reload")
 
 
+def test_broken_module_that_is_mended(serve, connect, until, tmp_path):
+    """Saving the module alone brings the app back, though the script did not change."""
+    module = tmp_path / "part.lua"
+    module.write_text('return "one"')
+    server = serve('local part = require "part"\nreturn { on_message = function(conn) conn:send(part) end }', watch=True)
+    ws = connect(server)
+    module.write_text("return (")
+    server.log.wait(r"part\.lua:1")
+    ws.text("?")
+    ws.expect("one")
+    module.write_text('return "two"')
+
+    def mended():
+        ws.text("?")
+        return ws.data() == "two"
+    until(mended, what="the mended module")
+
+
+def test_new_module_and_script_through_a_link(serve, connect, until, tmp_path):
+    folder = tmp_path / "releases"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "part.lua").write_text(f'return "{name}"')
+        (folder / name / "app.lua").write_text('local part = require "part" return { on_message = function(conn) conn:send(part) end }')
+    link = tmp_path / "current"
+    link.symlink_to(folder / "a")
+    server = serve(link / "app.lua", watch=True)
+    ws = connect(server)
+    ws.text("?")
+    ws.expect("a")
+    fresh = tmp_path / "next"
+    fresh.symlink_to(folder / "b")
+    os.replace(fresh, link)  # as a deployment switches
+    server.signal(signal.SIGHUP)
+
+    def switched():
+        ws.text("?")
+        return ws.data() == "b"
+    until(switched, what="the other folder")
+
+
+def test_configuration_file_reloads_with_the_script(serve, connect, until, tmp_path):
+    path = tmp_path / "moontide.conf.lua"
+    path.write_text("return { limits = { message = 10 } }")
+    server = serve("return { on_message = function(c, t) c:send(t) end }", "--config", path)
+    old = connect(server)
+    path.write_text("return { limits = { message = 'broken' } }")
+    server.signal(signal.SIGHUP)
+    server.log.wait("limits.message")
+    path.write_text("return { limits = { message = 100 } }")
+    server.signal(signal.SIGHUP)
+
+    def larger():
+        ws = connect(server)
+        ws.text("x" * 50)
+        got = ws.frame()
+        return got.payload == b"x" * 50
+    until(larger, what="the new limit")
+    old.text("0123456789")
+    old.expect("0123456789")
+
+
 BROKEN = {
     "syntax": ("local app = {\nreturn app", r"app\.lua:2"),
     "raises": ('error("no such luck")', r"app\.lua:1: no such luck"),

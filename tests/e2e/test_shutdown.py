@@ -1,9 +1,12 @@
 """SIGTERM and SIGINT: nobody new, on_stop, 1001 for everybody, what is queued goes out, exit code 0."""
+import os
 import signal
+import subprocess
 import time
 
 import pytest
-from support.wire import CLOSE, Wire
+from support.server import BIN, clean_environment
+from support.wire import CLOSE, Response, Socket, Wire, head, upgrade_head
 
 APP = """
 local tide = require "moontide"
@@ -98,6 +101,51 @@ def test_second_signal_leaves_at_once(serve, connect):
     server.signal(signal.SIGTERM)
     server.wait()
     assert time.monotonic() - begin < 2
+
+
+def test_requests_and_handshakes_in_flight(serve):
+    """What was asked before the signal is answered, within the time for shutting down."""
+    server = serve("""
+    local tide = require "moontide"
+    local app = {}
+    function app.on_connect() tide.sleep(0.2) end
+    function app.on_http(req) tide.sleep(0.2) return 200, "answered" end
+    return app""")
+    asked, shaking = Wire(server.address), Wire(server.address)
+    asked.send(head("/"))
+    shaking.send(upgrade_head())
+    time.sleep(0.05)  # both are with the script
+    server.signal(signal.SIGTERM)
+    got = Response(asked)
+    assert got.body == b"answered"
+    try:
+        rest = shaking.take_eof()
+        assert rest[:12] in (b"HTTP/1.1 101", b"HTTP/1.1 503", b""), rest
+    except OSError:
+        pass
+    asked.close_socket()
+    shaking.close_socket()
+    assert server.wait() == 0
+
+
+def test_output_that_nobody_reads_any_more(tmp_path):
+    """Who reads the log may go first; the server works on and still ends as it should."""
+    script = tmp_path / "app.lua"
+    script.write_text(APP)
+    out, log = os.pipe(), os.pipe()
+    running = subprocess.Popen([BIN, "run", script, "--listen", "127.0.0.1:0"], stdout=out[1], stderr=log[1], env=clean_environment())
+    try:
+        port = int(os.read(out[0], 1000).decode().rsplit(":", 1)[1])
+        for fd in (*out, *log):
+            os.close(fd)
+        for text in ("x", "y"):
+            with Socket(("127.0.0.1", port)) as ws:
+                ws.text(text)
+                ws.expect(text)
+                ws.bye()
+    finally:
+        running.terminate()
+        assert running.wait(10) == 0
 
 
 def test_idle_http_connections_do_not_hold_it_up(serve):

@@ -2,6 +2,7 @@
 import os
 
 import pytest
+from support.server import refuses
 from support.wire import Response, Wire, fetch, head
 
 APP = 'return { on_http = function(req) if req.path == "/api" then return 200, { method = req.method } end end }'
@@ -127,6 +128,5 @@ def test_file_that_changes_shows_at_once(site):
 
 
 def test_missing_folder_refuses_to_start(tmp_path, apps):
-    from support.server import refuses
     _, text = refuses("run", apps / "echo.lua", "--listen", "127.0.0.1:0", "--static", tmp_path / "nowhere")
     assert "nowhere" in text

@@ -3,6 +3,7 @@ import threading
 import time
 
 from support.server import sanitized
+from support.wire import Refused, Response, Wire, frame, upgrade_head
 
 SLEEPER = """
 local tide = require "moontide"
@@ -91,12 +92,44 @@ def test_on_connect_waits_before_anything_is_answered(serve, connect):
 
 
 def refused(connect, server, target, **how):
-    from support.wire import Refused
     try:
         connect(server, target, **how)
     except Refused as why:
         return why.response
     raise AssertionError(f"{target} was accepted")
+
+
+def test_bytes_before_the_answer_are_refused(serve):
+    """on_connect waits, the client does not: 400, whatever it sends."""
+    server = serve("""
+    local tide = require "moontide"
+    return { on_connect = function() tide.sleep(0.1) end, on_message = function(conn, text) conn:send(text) end }""")
+    for early in (frame(1, "early"), b"x", upgrade_head("/again")):
+        with Wire(server.address) as wire:
+            wire.send(upgrade_head())
+            time.sleep(0.03)  # the head alone has arrived
+            wire.send(early)
+            assert Response(wire).status == 400
+            wire.expect_eof()
+
+
+def test_on_connect_in_flight_over_a_reload(serve, connect, until):
+    text = """
+    local tide = require "moontide"
+    local app, name = {}, "%s"
+    function app.on_connect(req) if req.path == "/slow" then while not tide.state.go do tide.sleep(0.01) end end return { data = { by = name } } end
+    function app.on_open(conn) if conn.path == "/go" then tide.state.go = true end conn:send { connected = conn.data.by, opened = name } end
+    return app"""
+    server = serve(text % "old", watch=True)
+    slow = Wire(server.address)
+    slow.send(upgrade_head("/slow"))
+    server.script.write_text(text % "new")
+    until(lambda: connect(server).json()["opened"] == "new", what="the reload")
+    connect(server, "/go").expect(connected="new")
+    assert Response(slow).status == 101
+    slow.take(2)
+    assert b'"opened":"new"' in slow.take_until(b"}")
+    slow.close_socket()
 
 
 def test_client_that_goes_during_on_connect(serve, connect, until):
@@ -108,7 +141,6 @@ def test_client_that_goes_during_on_connect(serve, connect, until):
     end
     function app.on_message(conn) conn:send(tostring(n)) end
     return app""")
-    from support.wire import Wire, upgrade_head
     gone = Wire(server.address)
     gone.send(upgrade_head("/slow"))
     gone.reset()
