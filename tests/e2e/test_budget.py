@@ -36,6 +36,24 @@ def test_endless_handler(serve, connect, kind):
     server.log.wait(r"app\.lua:\d+")
 
 
+@pytest.mark.parametrize("again", ["local _ <close> = setmetatable({}, { __close = function() while true do end end }) ", "",
+                                   "local _ = coroutine.wrap(function() local _ <close> = setmetatable({}, { __close = loop }) sort() end)() "])
+def test_endless_again_after_an_end_inside_a_library_call(serve, connect, again):
+    """Lua leaves hooks off in a coroutine that a hook's error ended: what runs in it next must end all the same."""
+    server = serve("""
+    local app = { on = {} }
+    local function loop() while true do end end
+    local function sort() table.sort({ 3, 2, 1 }, loop) end
+    app.on.loop = loop
+    function app.on.sort() %s sort() end
+    function app.on.fine() return { ok = true } end
+    return app""" % again, settings={"script.time": 0.1})
+    ws = connect(server)
+    assert call(ws, "sort")["code"] == "internal"
+    assert call(ws, "loop")["code"] == "internal"
+    assert call(ws, "fine")["data"] == {"ok": True}
+
+
 def test_waiting_does_not_use_the_budget(serve, connect):
     ws = connect(serve(APP, settings={"script.time": 0.2}))
     assert call(ws, "slow_but_fine")["data"] == {"ok": True}
