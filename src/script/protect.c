@@ -6,7 +6,7 @@
  */
 #include "script/protect.h"
 
-#include "script/hooks.h"
+#include "script/mend.h"
 #include "script/state.h"
 #include "script/task.h"
 #include "script/watch.h"
@@ -112,7 +112,7 @@ static bool close_coroutine(lua_State *L, lua_State *co)
     if (s->closing >= CLOSE_DEPTH_MAX)
         luaL_error(L, "coroutines close each other too deep");
     s->closing++;
-    hooks_allow(co);
+    mend_coroutine(co);
     watch_follow(s->watch, co);
     status = lua_resetthread(co);
     watch_follow(s->watch, L);

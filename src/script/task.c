@@ -2,7 +2,7 @@
 #include "script/task.h"
 
 #include "script/api_task.h"
-#include "script/hooks.h"
+#include "script/mend.h"
 #include "script/version.h"
 #include "script/watch.h"
 
@@ -161,7 +161,7 @@ static bool unwind(struct task *t)
     script_enter(s, &saved, t->co, t, t->version, s->config.time_budget);
     s->unwinding++;
     t->unwinding = true;
-    hooks_allow(t->co);
+    mend_coroutine(t->co);
     fine = lua_resetthread(t->co) == LUA_OK;
     if (s->watch->killed)
         s->stats.budget_kills++;

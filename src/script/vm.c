@@ -5,7 +5,7 @@
  */
 #include "script/vm.h"
 
-#include "script/hooks.h"
+#include "script/mend.h"
 #include "script/watch.h"
 
 #include <lauxlib.h>
@@ -88,7 +88,7 @@ static int open_all(lua_State *L)
     struct script *s = script_of(L);
 
     lua_settop(L, 0);
-    if (!hooks_are_known(L))
+    if (!mend_is_possible(L))
         return luaL_error(L, "scripts cannot be kept in their time with this build of Lua: 5.4.0 to 5.4.7 are known to work");
     lua_newtable(L); /* libraries */
     lua_pushvalue(L, 1);

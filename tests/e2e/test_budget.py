@@ -54,6 +54,35 @@ def test_endless_again_after_an_end_inside_a_library_call(serve, connect, again)
     assert call(ws, "fine")["data"] == {"ok": True}
 
 
+@pytest.mark.parametrize("end", ["task:cancel()", "", "tide.reject(400, 'no')"])
+def test_message_handler_of_a_coroutine_that_was_ended(serve, connect, end):
+    """The coroutine of a task that ended inside of xpcall is used again: a later error must not call what lies in that place."""
+    server = serve("""
+    local tide = require "moontide"
+    local app, calls = { on = {} }, 0
+    local function called(err) calls = calls + 1 return err end
+    function app.on.leave()
+      local task = tide.spawn(function() xpcall(tide.sleep, called, 100) end)
+      tide.sleep(0)
+      task:cancel()
+      xpcall(function() %s while true do end end, called)
+    end
+    function app.on.raise()
+      local a, b, c, d, e, f, g, h = called, called, called, called, called, called, called, called
+      local function deeper(n) local a, b, c, d = called, called, called, called if n == 0 then error "boom" end deeper(n - 1) return a, b, c, d end
+      deeper(10)
+      return a, b, c, d, e, f, g, h
+    end
+    function app.on.calls() return { calls = calls } end
+    return app""" % end, settings={"script.time": 0.1, "on_error": "keep"})
+    ws = connect(server)
+    for _ in range(3):
+        call(ws, "leave")
+    for _ in range(6):
+        assert call(ws, "raise")["code"] == "internal"
+    assert call(ws, "calls")["data"] == {"calls": 0}
+
+
 def test_waiting_does_not_use_the_budget(serve, connect):
     ws = connect(serve(APP, settings={"script.time": 0.2}))
     assert call(ws, "slow_but_fine")["data"] == {"ok": True}
