@@ -77,7 +77,7 @@ def test_chat_grace(serve, connect, apps):
     begin = time.monotonic()
     again.bye()
     ann.expect(type="user_left", user_id="bob", room="lobby")
-    assert 4.5 < time.monotonic() - begin < 8
+    assert time.monotonic() - begin > 4.5
     ann.expect_nothing()
 
 

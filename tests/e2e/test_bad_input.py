@@ -236,10 +236,10 @@ def test_half_a_handshake(serve):
     with pytest.raises((OSError, AssertionError)):  # a byte now and then does not keep it open
         for byte in b"GET / HTTP/1.1\r\n" + b"X-Header: slow\r\n" * 20:
             dribble.send(bytes([byte]))
-            assert time.monotonic() - begin < 5
+            assert time.monotonic() - begin < 20
             time.sleep(0.02)
         pytest.fail("a dribbling client was kept")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
     still_serves(server)
 
 
@@ -249,7 +249,7 @@ def test_a_gigabyte_header(server):
     with Wire(server.address) as wire:
         wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
         with pytest.raises(OSError):
-            while time.monotonic() - begin < 10:
+            while time.monotonic() - begin < 30:
                 wire.send(b"x" * 65536)
     with Wire(server.address) as wire:
         wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 16384)

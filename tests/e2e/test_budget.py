@@ -28,9 +28,9 @@ def call(ws, kind):
 def test_endless_handler(serve, connect, kind):
     server = serve(APP, settings={"script.time": 0.2})
     ws, other = connect(server), connect(server)
-    begin = time.monotonic()
+    used = server.cpu()
     assert call(ws, kind)["code"] == "internal"
-    assert 0.15 < time.monotonic() - begin < 2
+    assert 0.15 < server.cpu() - used < 2
     assert call(ws, "fine") == {"type": "reply", "id": 1, "data": {"ok": True}}
     assert call(other, "fine")["data"] == {"ok": True}
     server.log.wait(r"app\.lua:\d+")
@@ -124,7 +124,7 @@ def test_endless_chunk_refuses_to_start(tmp_path):
     script.write_text("while true do end")
     begin = time.monotonic()
     _, text = refuses("run", script, "--listen", "127.0.0.1:0", "--set", "reload.timeout=0.3")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
     assert "app.lua:1" in text
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from support.server import refuses, sanitized
-from support.wire import Socket, Wire, fetch
+from support.wire import Response, Socket, Wire, fetch, upgrade_head
 
 ECHO = """
 local app = {}
@@ -99,20 +99,15 @@ def test_bad_addresses(apps, address):
 def test_out_of_descriptors_pauses_accepting(serve, until):
     """Past RLIMIT_NOFILE accepting pauses without spinning; those who are in are served, those who wait come in later."""
     server = serve(ECHO, wrap=("prlimit", "--nofile=64:64"))
-    inside, waiting = [], []
-    for _ in range(100):
-        wire = Wire(server.address)
-        wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                  b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-        wire.set_timeout(0.5)
-        try:
-            wire.take_until(b"\r\n\r\n")
-            inside.append(wire)
-        except TimeoutError:
-            waiting.append(wire)
-            if len(waiting) == 3:
-                break
-    assert len(inside) > 20 and waiting, f"{len(inside)} inside, {len(waiting)} waiting"
+    wires = [Wire(server.address) for _ in range(100)]
+    for wire in wires:
+        wire.send(upgrade_head())
+    server.log.wait("accepting pauses")
+    count = until(lambda: server.sockets() > 20 and server.sockets(), what="as many clients as fit") - 1  # one listens
+    inside, waiting = wires[:count - 2], wires[count + 2:]  # accepted in the order of their coming
+    for wire in inside:
+        assert Response(wire).status == 101
+    assert waiting
     used, begin = server.cpu(), time.monotonic()
     for _ in range(50):  # half a second or so in which the server has nothing to do but to wait
         inside[0].send(b"\x81\x81\0\0\0\0x")
@@ -120,11 +115,10 @@ def test_out_of_descriptors_pauses_accepting(serve, until):
         time.sleep(0.01)
     if not sanitized():
         assert server.cpu() - used < 0.5 * (time.monotonic() - begin), "it spins"
-    for wire in inside[1:]:
+    for wire in wires[1:count + 2]:
         wire.close_socket()
     for wire in waiting:
-        wire.set_timeout(10)
-        wire.take_until(b"\r\n\r\n")
+        assert Response(wire).status == 101
         wire.close_socket()
     inside[0].close_socket()
 
