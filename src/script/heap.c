@@ -1,7 +1,10 @@
-/* heap.c - see heap.h. A block's class is what malloc would round its size to anyway, so keeping blocks by class wastes nothing. */
+/* heap.c - see heap.h. A block's class is what malloc would round its size to anyway, so keeping blocks by class wastes nothing.
+ */
 #include "script/heap.h"
 
 #include "base/mem.h"
+
+#include <stdbool.h>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -16,7 +19,7 @@
 #endif
 #endif
 
-enum { CLASS_STEP = 16, CLASS_EXTRA = 8, KEEP_BYTES = 64 * 1024 };
+enum { CLASS_STEP = 16, CLASS_EXTRA = 8, KEEP_BYTES = 64 * 1024, FRAME_BYTES = 4096, RESERVE_BYTES = 64 * 1024 };
 
 struct heap_block {
     struct heap_block *next;
@@ -70,6 +73,15 @@ static void *change(void *ptr, size_t old_size, size_t new_size)
     return rounded(old_size) == rounded(new_size) ? ptr : mem_resize(ptr, rounded(new_size));
 }
 
+/* Above the limit there is a little room for what a running function needs besides objects: frames and stack. The collector calls
+ * finalizers at any time, and one that cannot be called leaks what its object holds in C. */
+static size_t limit_for(const struct heap *h, const void *ptr, size_t old_size, size_t new_size)
+{
+    bool frame = !ptr && old_size == 0 && new_size <= FRAME_BYTES; /* for a new object old_size would be its kind */
+
+    return h->limit + (frame ? RESERVE_BYTES : 0);
+}
+
 void *heap_alloc(void *heap, void *ptr, size_t old_size, size_t new_size)
 {
     struct heap *h = heap;
@@ -82,7 +94,7 @@ void *heap_alloc(void *heap, void *ptr, size_t old_size, size_t new_size)
         h->used -= old;
         return NULL;
     }
-    if (new_size > old && h->core == 0 && h->used + (new_size - old) > h->limit)
+    if (new_size > old && h->core == 0 && h->used + (new_size - old) > limit_for(h, ptr, old_size, new_size))
         return NULL;
     block = ptr ? change(ptr, old, new_size) : take(h, new_size);
     if (!block)
@@ -93,7 +105,7 @@ void *heap_alloc(void *heap, void *ptr, size_t old_size, size_t new_size)
 
 void heap_fini(struct heap *h)
 {
-    for (size_t class = 0; class < HEAP_CLASSES; class++) {
+    for (size_t class = 0; class < HEAP_CLASSES; class ++) {
         while (h->kept[class].first) {
             struct heap_block *block = h->kept[class].first;
 
