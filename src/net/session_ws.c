@@ -149,7 +149,7 @@ static int overflow(struct session *s)
     static const struct slice reason = SLICE("too slow: reconnect and resume");
 
     s->net->stats.overflowed++;
-    outbox_drop_unsent(&s->outbox, s->net->pool);
+    s->net->stats.dropped += outbox_drop_unsent(&s->outbox, s->net->pool);
     push_close(s, 1013, reason);
     if (s->state == SESSION_DEAD)
         return MT_EOVERFLOW;
@@ -279,11 +279,22 @@ void session_ws_sent(struct session *s)
     session_send(s, FRAME_TEXT, text, (size_t)len, NULL);
 }
 
+/* What a push to the outbox came to; `dropped` is outbox.dropped from before it, which older volatile frames may have raised. */
+static int pushed(struct session *s, uint32_t dropped, int rc)
+{
+    s->net->stats.dropped += s->outbox.dropped - dropped;
+    if (rc == 0) {
+        s->net->stats.messages_out++;
+        session_mark_dirty(s);
+    }
+    return rc == MT_EOVERFLOW ? overflow(s) : rc;
+}
+
 int session_send(struct session *s, enum frame_op op, const void *data, size_t len, const struct outbox_opts *opts)
 {
     struct net *n = s->net;
     unsigned char head[FRAME_HEAD_MAX];
-    int rc;
+    uint32_t dropped = s->outbox.dropped;
 
     if (s->state != SESSION_OPEN)
         return MT_ECLOSED;
@@ -295,31 +306,20 @@ int session_send(struct session *s, enum frame_op op, const void *data, size_t l
     const void *body = packed ? n->deflated.data : data;
     size_t body_len = packed ? n->deflated.len : len;
     size_t head_len = frame_put_head(head, op, packed, body_len);
-    rc = outbox_push_copy(&s->outbox, n->pool, head, head_len, body, body_len, n->options.outbox_limit, opts);
-    if (rc == 0) {
-        n->stats.messages_out++;
-        session_mark_dirty(s);
-        return 0;
-    }
-    n->stats.dropped += rc == MT_EDROPPED;
-    return rc == MT_EOVERFLOW ? overflow(s) : rc;
+    int rc = outbox_push_copy(&s->outbox, n->pool, head, head_len, body, body_len, n->options.outbox_limit, opts);
+    return pushed(s, dropped, rc);
 }
 
 int session_send_packet(struct session *s, struct packet *p, const struct outbox_opts *opts)
 {
     struct net *n = s->net;
+    uint32_t dropped = s->outbox.dropped;
 
     if (s->state != SESSION_OPEN)
         return MT_ECLOSED;
     struct blob *frame = packet_frame(p, s->deflate_bits, n->options.deflate_threshold, n->deflate);
     int rc = outbox_push(&s->outbox, n->pool, frame, n->options.outbox_limit, opts);
-    if (rc == 0) {
-        n->stats.messages_out++;
-        session_mark_dirty(s);
-        return 0;
-    }
-    n->stats.dropped += rc == MT_EDROPPED;
-    return rc == MT_EOVERFLOW ? overflow(s) : rc;
+    return pushed(s, dropped, rc);
 }
 
 /* What the members of one room get, by the window they negotiated: looked up once, its references counted once. */
@@ -334,16 +334,10 @@ static void send_shared(struct session *s, struct packet *p, const struct outbox
 
     if (!f->frame)
         f->frame = packet_frame(p, s->deflate_bits, n->options.deflate_threshold, n->deflate);
+    uint32_t dropped = s->outbox.dropped;
     int rc = outbox_push_take(&s->outbox, n->pool, f->frame, n->options.outbox_limit, opts);
-    if (rc == 0) {
-        f->taken++;
-        n->stats.messages_out++;
-        session_mark_dirty(s);
-        return;
-    }
-    n->stats.dropped += rc == MT_EDROPPED;
-    if (rc == MT_EOVERFLOW)
-        overflow(s);
+    f->taken += rc == 0;
+    pushed(s, dropped, rc);
 }
 
 void session_send_many(struct session *const *list, size_t count, struct packet *p, const struct outbox_opts *opts)
