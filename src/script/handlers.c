@@ -264,6 +264,17 @@ static bool is_token(struct slice s)
     return s.len > 0;
 }
 
+/* Whether the table on top of the stack has `count` list items and nothing else. */
+static bool is_list(lua_State *L, lua_Unsigned count)
+{
+    lua_Unsigned keys = 0;
+
+    lua_pushnil(L);
+    for (; lua_next(L, -2); keys++)
+        lua_pop(L, 1);
+    return keys == count;
+}
+
 static void load_protocols(lua_State *L, int index, const char *where, struct level *out)
 {
     lua_Unsigned count;
@@ -273,6 +284,8 @@ static void load_protocols(lua_State *L, int index, const char *where, struct le
         return;
     }
     count = lua_rawlen(L, -1);
+    if (!is_list(L, count))
+        luaL_error(L, "%s.protocols: a list of names expected", where);
     out->protocols = check_alloc(L, mem_zalloc(count + 1, sizeof(char *)));
     for (lua_Unsigned i = 0; i < count; i++) {
         struct slice token = {0};

@@ -35,6 +35,7 @@ static void test_refused(void **state)
         {"{ limits = { message_bytes = 0 } }", "app.limits.message_bytes: 1 to 1073741824 expected"},
         {"{ limits = { message_bytes = 1.5 } }", "app.limits.message_bytes: integer expected, got number"},
         {"{ protocols = { 'a b' } }", "app.protocols[1]: the name of a subprotocol expected"},
+        {"{ protocols = { chat = true } }", "app.protocols: a list of names expected"},
         {"{ protocols = { 'a', 5 } }", "app.protocols[2]: the name of a subprotocol expected"},
         {"{ version = '1' }", "app.version: integer expected, got string"},
         {"{ routes = { x = {} } }", "app.routes['x']: a path begins with /"},
