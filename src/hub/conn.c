@@ -7,16 +7,21 @@
 
 /* ---- life ---- */
 
-static void user_add_conn(struct user *u, struct conn *c)
+/* A connection with a socket counts for its person from here on; without a login it is a person of its own. */
+static void person_add(struct conn *c)
 {
-    list_add_tail(&u->conns, &c->in_user);
-    u->count++;
+    struct user *u = c->user;
+    if (u)
+        list_add_tail(&u->conns, &c->in_user);
+    c->hub->people += !u || u->count++ == 0;
 }
 
-static void user_remove_conn(struct user *u, struct conn *c)
+static void person_remove(struct conn *c)
 {
-    list_remove(&c->in_user);
-    u->count--;
+    struct user *u = c->user;
+    if (u)
+        list_remove(&c->in_user);
+    c->hub->people -= !u || --u->count == 0;
 }
 
 int conn_open(struct hub *h, struct session *session, struct slice user, struct conn **out)
@@ -38,8 +43,7 @@ int conn_open(struct hub *h, struct session *session, struct slice user, struct 
         fan_remove(&h->everyone, c->seat);
         goto out;
     }
-    if (c->user)
-        user_add_conn(c->user, c);
+    person_add(c);
     *out = c;
     return 0;
 out:
@@ -56,8 +60,7 @@ void conn_detach(struct conn *c)
     c->hub->everyone.sessions[c->seat] = NULL;
     for (struct membership *ms = c->rooms; ms; ms = ms->next)
         ms->room->fan.sessions[ms->seat] = NULL;
-    if (c->user)
-        user_remove_conn(c->user, c);
+    person_remove(c);
 }
 
 void conn_close(struct conn *c)
@@ -109,11 +112,11 @@ int conn_set_user(struct conn *c, struct slice user)
         user_unref(u);
         return MT_ENOMEM;
     }
-    if (c->session && old)
-        user_remove_conn(old, c);
+    if (c->session)
+        person_remove(c);
     c->user = u;
-    if (c->session && u)
-        user_add_conn(u, c);
+    if (c->session)
+        person_add(c);
     user_unref(old);
     hub_run_hooks(h);
     return 0;

@@ -94,6 +94,16 @@ size_t hub_count(const struct hub *h)
     return h->conns.count;
 }
 
+size_t hub_people(const struct hub *h)
+{
+    return h->people;
+}
+
+size_t hub_rooms(const struct hub *h)
+{
+    return h->rooms.count;
+}
+
 /* ---- to many ---- */
 
 /* Take one connection out of the room's array (or everybody's, room NULL), or put it back. */

@@ -75,6 +75,8 @@ void conn_close(struct conn *c);
 struct conn *conn_find(const struct hub *h, conn_id id);    /* borrowed, NULL when gone */
 struct conn *conn_next(const struct hub *h, uint32_t *at); /* walk, *at = 0 first, NULL at the end; changes in between are fine */
 size_t hub_count(const struct hub *h);
+size_t hub_people(const struct hub *h); /* who has a socket: users, and connections without one */
+size_t hub_rooms(const struct hub *h);  /* rooms that exist */
 void conn_set_owner(struct conn *c, void *owner);
 void conn_set_expires(struct conn *c, double at);
 /* Log in, change or (empty) log out. Memberships move to the new person, who takes over the info where it is new:

@@ -30,6 +30,7 @@ struct hub {
     struct loop_timer more_hooks;    /* runs those past HOOKS_PER_RUN */
     bool in_hooks;                   /* hooks are running further up the stack */
     bool closing;                    /* hub_destroy: no hooks */
+    size_t people;                   /* users with a socket, and sockets without a user */
     uint64_t steps;                  /* list nodes looked at in searches */
 };
 

@@ -279,6 +279,11 @@ const char *const *script_failed_files(const struct script *s)
     return s->failed_files ? (const char *const *)s->failed_files : none;
 }
 
+const char *script_failed_version(const struct script *s)
+{
+    return s->failed_hash;
+}
+
 const char *script_version(const struct script *s)
 {
     return s->live->hash;
@@ -290,6 +295,11 @@ void script_stats(const struct script *s, struct script_stats *out)
     out->memory = s->heap.used;
     out->tasks = s->task_count;
     out->waiting = s->waiting;
-    out->old_versions = 0;
-    list_each(node, &s->versions) out->old_versions += node != &s->live->node;
+    out->old_versions = out->old_tasks = 0;
+    list_each(node, &s->versions)
+    {
+        const struct version *v = list_entry(node, struct version, node);
+        out->old_versions += v != s->live;
+        out->old_tasks += v != s->live ? v->tasks : 0;
+    }
 }

@@ -55,11 +55,13 @@ const char *const *script_files(const struct script *s);
 /* Files that the last reload had read or looked for when it failed: mending one of them is a reason to try again. NULL-terminated, empty when
  * it went well; owned by the script until the next reload. */
 const char *const *script_failed_files(const struct script *s);
+/* Hash of the sources that the last reload had read when it failed, empty when it went well; owned by the script until the next reload. */
+const char *script_failed_version(const struct script *s);
 const char *script_version(const struct script *s); /* short hash of the sources, 8 hex digits */
 
 struct script_stats {
     uint64_t events, errors, client_errors, budget_kills, reloads, reloads_failed;
-    size_t memory, tasks, waiting, old_versions;
+    size_t memory, tasks, waiting, old_versions, old_tasks; /* old: versions that are not live but still there, and what runs in them */
 };
 void script_stats(const struct script *s, struct script_stats *out);
 

@@ -66,6 +66,7 @@ struct script {
     struct watch_slot *watch;  /* what the watchdog sees of this worker */
     uint64_t epoch;            /* grows with every version that goes live */
     char **failed_files;       /* of the last version that failed to load; owned, NULL-terminated, NULL when it went well */
+    char failed_hash[9];       /* of the same version; empty when it went well */
     struct version *live;      /* NULL until the first version is live */
     struct version *loading;   /* the version whose chunk is running, else NULL */
     struct version *version;   /* the version of the code that runs now; NULL outside of entries */

@@ -235,6 +235,7 @@ int version_load(struct script *s, struct version **out, char **error)
         return MT_ENOMEM;
     version_free_files(s->failed_files);
     s->failed_files = NULL;
+    s->failed_hash[0] = '\0';
     s->loading = v;
     status = load_steps(s, v);
     if (status != LUA_OK) {
@@ -247,6 +248,7 @@ int version_load(struct script *s, struct version **out, char **error)
         lua_pop(s->L, 1);
     if (status != LUA_OK) {
         s->failed_files = v->files;
+        memcpy(s->failed_hash, v->hash, sizeof(s->failed_hash));
         v->files = NULL;
         version_unref(v);
         return MT_ESCRIPT;

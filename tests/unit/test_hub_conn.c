@@ -43,6 +43,45 @@ static void fields_are_kept(void **state)
     fake_expect_sent(w, 0, "hello ");
 }
 
+static void people_are_counted_once_and_while_they_have_a_socket(void **state)
+{
+    struct fake_world *w = *state;
+
+    assert_int_equal(hub_people(w->hub), 0);
+    fake_open(w, "ann");
+    fake_open(w, "ann");
+    fake_open(w, "");
+    fake_open(w, "");
+    assert_int_equal(hub_people(w->hub), 3);
+    assert_int_equal(conn_set_user(w->conns[2], SLICE("ann")), 0);
+    assert_int_equal(hub_people(w->hub), 2);
+    assert_int_equal(conn_set_user(w->conns[2], SLICE("bob")), 0);
+    assert_int_equal(hub_people(w->hub), 3);
+    assert_int_equal(conn_set_user(w->conns[2], SLICE("")), 0);
+    assert_int_equal(hub_people(w->hub), 3);
+    conn_detach(w->conns[0]);
+    assert_int_equal(hub_people(w->hub), 3);
+    conn_detach(w->conns[1]);
+    assert_int_equal(hub_people(w->hub), 2);
+    assert_int_equal(conn_set_user(w->conns[1], SLICE("cleo")), 0); /* gone already: counts for nobody */
+    assert_int_equal(hub_people(w->hub), 2);
+    for (int i = 0; i < 4; i++)
+        fake_close(w, i);
+    assert_int_equal(hub_people(w->hub), 0);
+}
+
+static void rooms_are_counted_while_somebody_is_there(void **state)
+{
+    struct fake_world *w = *state;
+
+    fake_open(w, "ann");
+    assert_int_equal(room_join(w->conns[0], SLICE("a"), NULL), 0);
+    assert_int_equal(room_join(w->conns[0], SLICE("b"), NULL), 0);
+    assert_int_equal(hub_rooms(w->hub), 2);
+    assert_true(room_leave(w->conns[0], SLICE("a")));
+    assert_int_equal(hub_rooms(w->hub), 1);
+}
+
 static void names_are_bounded(void **state)
 {
     struct fake_world *w = *state;
@@ -283,6 +322,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(ids_die_with_their_connection),
         TEST(fields_are_kept),
+        TEST(people_are_counted_once_and_while_they_have_a_socket),
+        TEST(rooms_are_counted_while_somebody_is_there),
         TEST(names_are_bounded),
         TEST(the_walk_survives_changes),
         TEST(names_go_both_ways),
