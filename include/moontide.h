@@ -15,7 +15,8 @@
  * server. A process may have several servers, and make new ones after old ones were destroyed.
  *
  * The process: no signal handlers are installed and no limits are changed, but SIGPIPE is ignored from the first server on. Raise
- * RLIMIT_NOFILE before that where many connections are expected. Logs go to descriptor 2.
+ * RLIMIT_NOFILE before that where many connections are expected. Logs go to descriptor 2. There is no control socket (`moontide status`)
+ * unless the setting "admin" is "true".
  *
  * Linking: `pkg-config --cflags --libs moontide`. The library has to be found by the dynamic linker before libwebsockets is, because it
  * takes the place of two of its functions (lws_plugins_init, lws_cancel_service_pt): link it, do not load it with dlopen, and name it

@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include <unistd.h>
 
-static const char *const commands[] = {"run", "check", "version", "help", NULL};
+static const char *const commands[] = {"run", "check", "version", "help", "status", "reload", "versions", NULL};
 
 struct args {
     int count, at;      /* arguments, and the next to read */
@@ -18,7 +18,7 @@ struct args {
 
 static int fail_flag(struct slice flag, char **error)
 {
-    static const char *const others[] = {"--set", "--config", "--no-watch", "--help", "--version"};
+    static const char *const others[] = {"--set", "--config", "--no-watch", "--help", "--version", "--control", "--json"};
     const char *names[CONFIG_COUNT + sizeof(others) / sizeof(*others) + 1] = {NULL};
     size_t count = 0;
     for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
@@ -83,7 +83,8 @@ static int take_valued_flag(struct cli *c, struct args *a, struct slice flag, co
     const struct config_key *key = flag_key(flag);
     const char *value = NULL;
     bool is_set = slice_is(flag, SLICE("--set")), is_config = slice_is(flag, SLICE("--config"));
-    if (!key && !is_set && !is_config)
+    bool is_control = slice_is(flag, SLICE("--control"));
+    if (!key && !is_set && !is_config && !is_control)
         return fail_flag(flag, error);
     int rc = take_value(a, flag, inlined, &value, error);
     if (rc)
@@ -92,7 +93,7 @@ static int take_valued_flag(struct cli *c, struct args *a, struct slice flag, co
         return add_set(c, value, error);
     if (key)
         return add_setting(c, key->flag, slice_of(key->name), value, true);
-    c->file = value;
+    *(is_control ? &c->control : &c->file) = value;
     return 0;
 }
 
@@ -102,6 +103,10 @@ static int take_flag(struct cli *c, struct args *a, const char *arg, char **erro
     struct slice flag = {arg, equals ? (size_t)(equals - arg) : strlen(arg)};
     if (slice_is(flag, SLICE("--no-watch")) && !equals)
         return add_setting(c, "--no-watch", SLICE("watch"), "false", true);
+    if (slice_is(flag, SLICE("--json")) && !equals) {
+        c->json = true;
+        return 0;
+    }
     if (slice_is(flag, SLICE("--markdown")) && c->command == CLI_HELP) {
         c->markdown = true;
         return 0;
@@ -157,6 +162,19 @@ static int take_name(struct cli *c, struct args *a, const char *word, char **err
     return 0;
 }
 
+/* Flags may stand before the command, so whether they fit is known at the end. */
+static int check_flags(const struct cli *c, char **error)
+{
+    const char *command = commands[c->command], *odd = NULL;
+    if (c->command == CLI_HELP || c->command == CLI_VERSION)
+        return 0;
+    if (c->command >= CLI_STATUS)
+        odd = c->file ? "--config" : c->setting_count ? c->settings[0].flag : NULL;
+    else
+        odd = c->control ? "--control" : c->json ? "--json" : NULL;
+    return odd ? config_fail(error, MT_EINVALID, "moontide %s takes no %s; see moontide help %s", command, odd, command) : 0;
+}
+
 int cli_parse(int argc, char *const *argv, struct cli *out, char **error)
 {
     struct args a = {.count = argc, .at = 1, .items = argv};
@@ -173,7 +191,7 @@ int cli_parse(int argc, char *const *argv, struct cli *out, char **error)
     }
     if (rc == 0 && out->command <= CLI_CHECK && !out->script)
         rc = config_fail(error, MT_EINVALID, "which script? For example: moontide %s chat.lua", commands[out->command]);
-    return rc;
+    return rc == 0 ? check_flags(out, error) : rc;
 }
 
 void cli_fini(struct cli *c)

@@ -3,7 +3,8 @@
 #define MT_APP_CLI_H
 #include "app/config.h"
 
-enum cli_command { CLI_RUN, CLI_CHECK, CLI_VERSION, CLI_HELP };
+/* Up to CLI_CHECK they take a script; from CLI_STATUS on they are for a running server. */
+enum cli_command { CLI_RUN, CLI_CHECK, CLI_VERSION, CLI_HELP, CLI_STATUS, CLI_RELOAD, CLI_VERSIONS };
 
 struct cli_setting {
     char *key;         /* owned; "limits.message" */
@@ -18,6 +19,8 @@ struct cli {
     const char *file;             /* --config; borrowed, NULL when not given */
     struct cli_setting *settings; /* owned, in the order given */
     size_t setting_count;
+    const char *control;          /* --control: the socket of a running server; borrowed, NULL when not given */
+    bool json;                    /* --json: the answer as it came */
     const char *topic; /* of help; borrowed, NULL when not given */
     bool markdown;     /* help config --markdown */
 };

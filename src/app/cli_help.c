@@ -10,6 +10,9 @@ static const char overview[] = "moontide " MT_VERSION ": a real-time server that
                                "  moontide run SCRIPT [flags]     serve SCRIPT; saving it makes the new behaviour live\n"
                                "  moontide SCRIPT [flags]         the same\n"
                                "  moontide check SCRIPT [flags]   test settings, certificates and script without serving\n"
+                               "  moontide status                 what a running server does\n"
+                               "  moontide reload                 reload script, certificates and settings of a running server\n"
+                               "  moontide versions               the last versions of its script\n"
                                "  moontide help [COMMAND|config]  more about a command, or every setting\n"
                                "  moontide version                the version\n"
                                "\n"
@@ -50,12 +53,35 @@ static const char check[] = "moontide check SCRIPT [flags]: test settings, certi
                             "Exit code: 0 when the server would start, 1 when certificates, folders or the script are at fault,\n"
                             "2 for wrong flags and settings.\n";
 
+static const char control[] =
+    "  --control PATH  the control socket of the server. Without it MOONTIDE_CONTROL_PATH, else the only server\n"
+    "                  of this user: moontide-*.sock in $XDG_RUNTIME_DIR and in /tmp/moontide-UID\n"
+    "  --json          print the answer as it comes, one line of JSON\n"
+    "\n"
+    "Exit code: 0, or 1 when no server answers or it cannot do it, 2 for wrong flags.\n";
+
+static const char status[] =
+    "moontide status [flags]: what a running server does\n"
+    "\n"
+    "Its version and since when, addresses, connections, counters, memory, reloads and why the last failed.\n"
+    "\n"
+    "%s";
+static const char reload[] = "moontide reload [flags]: reload script, certificates and settings of a running server\n"
+                             "\n"
+                             "As SIGHUP does, but tells how it went: the version that is live, or what kept the old one.\n"
+                             "\n"
+                             "%s";
+static const char versions[] = "moontide versions [flags]: the last 20 versions of a running server's script\n"
+                               "\n"
+                               "Newest first, with those that failed to load and why.\n"
+                               "\n"
+                               "%s";
 static const char version[] = "moontide version: print the version\n";
 static const char help[] = "moontide help [COMMAND|config]: print help\n";
 
 int cli_print_help(const char *topic, bool markdown, struct buf *out, char **error)
 {
-    static const char *const topics[] = {"run", "check", "version", "help", "config", NULL};
+    static const char *const topics[] = {"run", "check", "version", "help", "status", "reload", "versions", "config", NULL};
     if (!topic)
         return buf_add_text(out, overview);
     if (strcmp(topic, "config") == 0)
@@ -64,6 +90,12 @@ int cli_print_help(const char *topic, bool markdown, struct buf *out, char **err
         return buf_addf(out, run, flags);
     if (strcmp(topic, "check") == 0)
         return buf_addf(out, check, flags);
+    if (strcmp(topic, "status") == 0)
+        return buf_addf(out, status, control);
+    if (strcmp(topic, "reload") == 0)
+        return buf_addf(out, reload, control);
+    if (strcmp(topic, "versions") == 0)
+        return buf_addf(out, versions, control);
     if (strcmp(topic, "version") == 0)
         return buf_add_text(out, version);
     if (strcmp(topic, "help") == 0)

@@ -34,6 +34,14 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .type = CONFIG_STRING, .initial = "",
         .help = "The folder of the scripts that ship with the server, where `require` looks after the folder of the "
                 "script. Without it the installed one is found by itself."},
+    [CONFIG_ADMIN] = {.name = "admin",
+        .type = CONFIG_BOOL, .initial = "true",
+        .help = "Open a control socket, for `moontide status`, `reload` and `versions`. Programs that embed the server have "
+                "to set it to true."},
+    [CONFIG_CONTROL_PATH] = {.name = "control.path",
+        .type = CONFIG_STRING, .initial = "",
+        .help = "Where the control socket is. Without it `moontide-PORT.sock` in `$XDG_RUNTIME_DIR`, else in "
+                "`/tmp/moontide-UID`; PORT is that of the first address, or the process id where all are unix sockets."},
     [CONFIG_LOG_LEVEL] = {.name = "log.level",
         .type = CONFIG_ENUM, .initial = "info", .choices = levels, .flag = "--log-level", .live = true,
         .help = "The least important lines to log."},

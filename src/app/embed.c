@@ -21,7 +21,8 @@ static enum moontide_result start_result(int rc)
 static int configure(const struct moontide_options *o, struct config **out, char **error)
 {
     struct config *c = config_create();
-    int rc = c ? 0 : MT_ENOMEM;
+    /* a library makes no files that nobody asked for */
+    int rc = c ? config_set(c, CONFIG_DEFAULT, config_keys[CONFIG_ADMIN].name, "false", false, error) : MT_ENOMEM;
     for (size_t i = 0; rc == 0 && i < o->setting_count; i++)
         rc = config_set(c, CONFIG_FLAG, o->settings[i].key, o->settings[i].value, false, error);
     if (rc == 0 && o->use_environment)

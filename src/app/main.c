@@ -1,5 +1,6 @@
 /* main.c - the program: reads the command line, makes the server, and turns every outcome into a message and an exit code. */
 #include "app/cli.h"
+#include "app/cli_admin.h"
 #include "app/server.h"
 #include "app/signals.h"
 #include "base/err.h"
@@ -95,6 +96,8 @@ int main(int argc, char **argv)
         code = print_help(&cli);
     else if (cli.command == CLI_VERSION)
         puts("moontide " MT_VERSION);
+    else if (cli.command >= CLI_STATUS)
+        code = cli_admin_run(&cli);
     else
         code = run(&cli);
     cli_fini(&cli);

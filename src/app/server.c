@@ -1,7 +1,10 @@
 /* server.c - owns what workers share, and carries out the two wishes that come from outside: stop and reload. */
 #include "app/server.h"
 
+#include "app/admin.h"
+#include "app/control.h"
 #include "app/library.h"
+#include "app/report.h"
 #include "app/watch.h"
 #include "app/worker.h"
 #include "base/clock.h"
@@ -10,6 +13,7 @@
 #include "net/static.h"
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum { ASK_STOP = 1, ASK_RELOAD = 2 };
@@ -26,9 +30,13 @@ struct server {
     struct worker_config worker_config; /* lent to every worker */
     struct worker **workers;            /* owned */
     size_t worker_count;
-    struct loop_wake *wake;        /* on worker 1's loop */
-    atomic_uint asks;              /* ASK_* that nobody has carried out yet */
-    struct watch *scripts, *certs; /* NULL where watching is off or impossible */
+    struct loop_wake *wake;           /* on worker 1's loop */
+    atomic_uint asks;                 /* ASK_* that nobody has carried out yet */
+    struct watch *scripts, *certs;    /* NULL where watching is off or impossible */
+    struct admin *admin;              /* NULL when there is no control socket */
+    struct history history;           /* of the script's versions */
+    double started;                   /* unix seconds */
+    uint64_t reloads, reloads_failed; /* of the script, over all workers */
     bool stopping;
 };
 
@@ -156,7 +164,41 @@ static void watch_certs(struct server *s)
 
 /* ---- reload ---- */
 
-static void reload_script(struct server *s)
+/* Logs what kept its old state, and adds it to *why unless that is NULL. */
+static void report_kept(struct server *s, const struct log_about *about, struct buf *why, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static void report_kept(struct server *s, const struct log_about *about, struct buf *why, const char *format, ...)
+{
+    struct buf text = {0};
+    va_list args;
+    va_start(args, format);
+    int rc = buf_addv(&text, format, args);
+    va_end(args);
+    if (rc == 0) {
+        log_error(s->log, about, "%.*s", (int)text.len, (char *)text.data);
+        if (why)
+            buf_addf(why, "%s%.*s", why->len ? "\n" : "", (int)text.len, (char *)text.data);
+    }
+    buf_fini(&text);
+}
+
+/* A version of which nothing could be read has no hash. */
+static void note_failure(struct server *s, const char *why)
+{
+    const char *hash = script_failed_version(main_script(s));
+    s->reloads_failed++;
+    history_add_failure(&s->history, strcmp(hash, "00000000") == 0 ? "" : hash, script_failed_files(main_script(s)), why,
+                        clock_wall());
+}
+
+static void note_live(struct server *s)
+{
+    history_add_live(&s->history, server_version(s), script_files(main_script(s)), clock_wall());
+}
+
+/* The reloads: what fails stays as it was, and is told in *why (NULL: in the log only). */
+
+static int reload_script(struct server *s, struct buf *why)
 {
     uint64_t start = clock_us();
     char *error = NULL, before[16];
@@ -165,29 +207,35 @@ static void reload_script(struct server *s)
     for (size_t i = 0; i < s->worker_count && rc == 0; i++)
         rc = script_reload(worker_script(s->workers[i]), &error);
     struct log_about about = about_script(s);
-    if (rc == 0)
+    if (rc == 0) {
+        s->reloads++;
+        note_live(s);
         log_info(s->log, &about, "reloaded %s in %.1f ms%s", s->script, (double)(clock_us() - start) / 1000,
                  strcmp(before, server_version(s)) == 0 ? ", nothing has changed" : "");
-    else
-        log_error(s->log, &about, "%s was not reloaded, version %s goes on: %s", s->script, server_version(s),
-                  error ? error : err_text(rc));
+    } else {
+        note_failure(s, error ? error : err_text(rc));
+        report_kept(s, &about, why, "%s was not reloaded, version %s goes on: %s", s->script, server_version(s),
+                    error ? error : err_text(rc));
+    }
     mem_free(error);
     watch_script(s);
+    return rc;
 }
 
-static void reload_certs(struct server *s)
+static int reload_certs(struct server *s, struct buf *why)
 {
     char *error = NULL;
     int rc = 0;
     if (s->tls_count == 0)
-        return;
+        return 0;
     for (size_t i = 0; i < s->worker_count && rc == 0; i++)
         rc = net_reload_tls(worker_net(s->workers[i]), &error);
     if (rc == 0)
         log_info(s->log, NULL, "reloaded the certificates");
     else
-        log_error(s->log, NULL, "the certificates were not reloaded, the old ones go on: %s", error ? error : err_text(rc));
+        report_kept(s, NULL, why, "the certificates were not reloaded, the old ones go on: %s", error ? error : err_text(rc));
     mem_free(error);
+    return rc;
 }
 
 static void apply_config(struct server *s)
@@ -203,12 +251,12 @@ static void apply_config(struct server *s)
         worker_set_limits(s->workers[i], s->current);
 }
 
-static void reload_config(struct server *s)
+static int reload_config(struct server *s, struct buf *why)
 {
     struct config *fresh = NULL;
     char *error = NULL;
     if (!config_path(s->config))
-        return; /* flags and environment cannot change */
+        return 0; /* flags and environment cannot change */
     int rc = config_reload(s->config, &fresh, &error);
     if (rc == 0) {
         config_destroy(s->current);
@@ -216,23 +264,31 @@ static void reload_config(struct server *s)
         apply_config(s);
         log_info(s->log, NULL, "reloaded %s", config_path(fresh));
     } else {
-        log_error(s->log, NULL, "the settings were not reloaded, the old ones go on: %s", error ? error : err_text(rc));
+        report_kept(s, NULL, why, "the settings were not reloaded, the old ones go on: %s", error ? error : err_text(rc));
     }
     mem_free(error);
+    return rc;
+}
+
+/* All of it, each by itself. 0 or one of the failures. */
+static int reload_all(struct server *s, struct buf *why)
+{
+    int config = reload_config(s, why), certs = reload_certs(s, why), script = reload_script(s, why);
+    return config ? config : certs ? certs : script;
 }
 
 static void on_script_saved(void *arg)
 {
     struct server *s = arg;
     if (!s->stopping)
-        reload_script(s);
+        reload_script(s, NULL);
 }
 
 static void on_cert_saved(void *arg)
 {
     struct server *s = arg;
     if (!s->stopping)
-        reload_certs(s);
+        reload_certs(s, NULL);
 }
 
 /* ---- wishes from other threads ---- */
@@ -241,6 +297,8 @@ static void stop_now(struct server *s)
 {
     const struct config *c = s->current ? s->current : s->config;
     s->stopping = true;
+    if (s->admin)
+        admin_retire(s->admin);
     log_info(s->log, NULL, "stopping: %zu open", net_count(worker_net(s->workers[0])));
     for (size_t i = 0; i < s->worker_count; i++)
         worker_drain(s->workers[i], config_ms(c, CONFIG_SHUTDOWN_TIMEOUT));
@@ -255,9 +313,7 @@ static void on_wake(void *arg)
     if (asks & ASK_STOP) {
         stop_now(s);
     } else if (asks & ASK_RELOAD) {
-        reload_config(s);
-        reload_certs(s);
-        reload_script(s);
+        reload_all(s, NULL);
     }
 }
 
@@ -277,9 +333,103 @@ void server_reload(struct server *s)
     ask(s, ASK_RELOAD);
 }
 
+/* ---- the control socket ---- */
+
+static int answer_status(struct server *s, struct buf *out)
+{
+    const char *addresses[64] = {NULL};
+    char *path = realpath(s->script, NULL);
+    struct report r = {.script = path ? path : s->script,
+                       .addresses = addresses,
+                       .now = clock_wall(),
+                       .started = s->started,
+                       .workers = s->worker_count,
+                       .stopping = s->stopping,
+                       .reloads = s->reloads,
+                       .reloads_failed = s->reloads_failed,
+                       .history = &s->history};
+    for (size_t i = 0; i + 1 < sizeof(addresses) / sizeof(*addresses) && (addresses[i] = server_address(s, i)); i++)
+        ;
+    for (size_t i = 0; i < s->worker_count; i++)
+        worker_add_stats(s->workers[i], &r.stats);
+    int rc = report_status(&r, out);
+    free(path);
+    return rc;
+}
+
+static int answer_reload(struct server *s, struct buf *out)
+{
+    struct buf why = {0};
+    char before[16];
+    if (s->stopping)
+        return report_failure(server_version(s), SLICE("the server is stopping"), out);
+    snprintf(before, sizeof(before), "%s", server_version(s));
+    int rc = reload_all(s, &why);
+    if (rc)
+        rc = report_failure(server_version(s), why.len ? buf_slice(&why) : slice_of(err_text(rc)), out);
+    else
+        rc = report_reloaded(server_version(s), strcmp(before, server_version(s)) != 0, out);
+    buf_fini(&why);
+    return rc;
+}
+
+static void on_admin(void *arg, uint64_t ticket, struct slice word)
+{
+    struct server *s = arg;
+    struct buf out = {0};
+    int rc;
+    if (slice_is(word, SLICE("status")))
+        rc = answer_status(s, &out);
+    else if (slice_is(word, SLICE("versions")))
+        rc = report_versions(&s->history, &out);
+    else if (slice_is(word, SLICE("reload")))
+        rc = answer_reload(s, &out);
+    else
+        rc = report_failure(NULL, SLICE("unknown request; there are status, versions and reload"), &out);
+    admin_answer(s->admin, ticket, rc == 0 ? buf_slice(&out) : SLICE("{\"ok\":false,\"error\":\"out of memory\"}"));
+    buf_fini(&out);
+}
+
+/* "moontide-8765.sock", by the first address that has a port. */
+static int control_name(const struct server *s, struct buf *out)
+{
+    const char *port = NULL, *address;
+    for (size_t i = 0; !port && (address = server_address(s, i)); i++)
+        if (strncmp(address, "unix:", 5) != 0)
+            port = strrchr(address, ':') + 1;
+    int rc = port ? buf_addf(out, "moontide-%s.sock", port) : buf_addf(out, "moontide-%ld.sock", (long)getpid());
+    return rc ? rc : buf_add_byte(out, '\0');
+}
+
+/* Where nobody chose the path and there is no good folder, a server without control is better than none. */
+static int open_admin(struct server *s, char **error)
+{
+    const char *chosen = config_text(s->config, CONFIG_CONTROL_PATH);
+    struct buf name = {0}, path = {0};
+    char *why = NULL;
+    int rc = 0;
+    if (!config_bool(s->config, CONFIG_ADMIN))
+        return 0;
+    if (!chosen && (rc = control_name(s, &name)) == 0)
+        rc = control_default_path((char *)name.data, &path, &why);
+    if (rc == 0 && !chosen)
+        rc = buf_add_byte(&path, '\0');
+    if (rc == MT_EDENIED) {
+        log_warn(s->log, NULL, "no control socket: %s; control.path sets another place, admin = false asks for none",
+                 why ? why : "");
+        rc = 0;
+    } else if (rc == 0) {
+        rc = admin_open(main_loop(s), chosen ? chosen : (char *)path.data, on_admin, s, &s->admin, error);
+    }
+    mem_free(why);
+    buf_fini(&name);
+    buf_fini(&path);
+    return rc;
+}
+
 /* ---- life ---- */
 
-static int open_control(struct server *s)
+static int open_watches(struct server *s)
 {
     if (!(s->wake = loop_wake_open(main_loop(s), on_wake, s)))
         return MT_ENOMEM;
@@ -305,7 +455,9 @@ static int fill(struct server *s, const struct server_options *o, char **error)
         rc = copy_pairs(s);
     if (rc == 0)
         rc = create_workers(s, o, error);
-    return rc == 0 ? open_control(s) : rc;
+    if (rc == 0)
+        note_live(s);
+    return rc == 0 ? open_watches(s) : rc;
 }
 
 int server_create(struct config *config, const struct server_options *o, struct server **out, char **error)
@@ -316,6 +468,7 @@ int server_create(struct config *config, const struct server_options *o, struct 
         return MT_ENOMEM;
     }
     s->config = config;
+    s->started = clock_wall();
     atomic_init(&s->asks, 0);
     int rc = fill(s, o, error);
     if (rc) {
@@ -330,6 +483,7 @@ void server_destroy(struct server *s)
 {
     if (!s)
         return;
+    admin_close(s->admin);
     watch_close(s->scripts);
     watch_close(s->certs);
     if (s->wake)
@@ -344,6 +498,7 @@ void server_destroy(struct server *s)
     free_pairs(s);
     mem_free(s->library);
     mem_free(s->script);
+    history_fini(&s->history);
     config_destroy(s->current);
     config_destroy(s->config);
     if (s->log)
@@ -361,10 +516,12 @@ int server_listen(struct server *s, char **error)
     }
     for (size_t i = 0; server_address(s, i); i++)
         buf_addf(&list, "%s%s", i ? " " : "", server_address(s, i));
+    int rc = open_admin(s, error);
     struct log_about about = about_script(s);
-    log_info(s->log, &about, "serving %s at %.*s", s->script, (int)list.len, (char *)list.data);
+    if (rc == 0)
+        log_info(s->log, &about, "serving %s at %.*s", s->script, (int)list.len, (char *)list.data);
     buf_fini(&list);
-    return 0;
+    return rc;
 }
 
 size_t server_run(struct server *s)

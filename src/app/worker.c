@@ -144,6 +144,52 @@ void worker_set_limits(struct worker *w, const struct config *config)
     net_set_options(w->net, &o);
 }
 
+static void add_net_stats(const struct net *net, struct net_stats *sum)
+{
+    struct net_stats n;
+    net_stats(net, &n);
+    sum->accepted += n.accepted;
+    sum->refused += n.refused;
+    sum->upgraded += n.upgraded;
+    sum->closed += n.closed;
+    sum->messages_in += n.messages_in;
+    sum->messages_out += n.messages_out;
+    sum->bytes_in += n.bytes_in;
+    sum->bytes_out += n.bytes_out;
+    sum->dropped += n.dropped;
+    sum->overflowed += n.overflowed;
+    sum->malformed += n.malformed;
+    sum->accept_pauses += n.accept_pauses;
+}
+
+static void add_script_stats(const struct script *script, struct script_stats *sum)
+{
+    struct script_stats s;
+    script_stats(script, &s);
+    sum->events += s.events;
+    sum->errors += s.errors;
+    sum->client_errors += s.client_errors;
+    sum->budget_kills += s.budget_kills;
+    sum->reloads += s.reloads;
+    sum->reloads_failed += s.reloads_failed;
+    sum->memory += s.memory;
+    sum->tasks += s.tasks;
+    sum->waiting += s.waiting;
+    sum->old_versions += s.old_versions;
+    sum->old_tasks += s.old_tasks;
+}
+
+void worker_add_stats(const struct worker *w, struct worker_stats *sum)
+{
+    const struct hub *hub = script_hub_of(w->script);
+    add_net_stats(w->net, &sum->net);
+    add_script_stats(w->script, &sum->script);
+    sum->sessions += net_count(w->net);
+    sum->connections += hub_count(hub);
+    sum->people += hub_people(hub);
+    sum->rooms += hub_rooms(hub);
+}
+
 struct loop *worker_loop(const struct worker *w)
 {
     return w->loop;

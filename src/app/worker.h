@@ -38,6 +38,15 @@ void worker_drain(struct worker *w, uint64_t timeout_ms);
 /* The limits and times of `config` for what comes after. */
 void worker_set_limits(struct worker *w, const struct config *config);
 
+struct worker_stats {
+    struct net_stats net;
+    struct script_stats script;
+    size_t sessions, connections; /* open sockets, and those that speak WebSocket */
+    size_t people, rooms;
+};
+/* Add what this worker counts. */
+void worker_add_stats(const struct worker *w, struct worker_stats *sum);
+
 struct loop *worker_loop(const struct worker *w);
 struct net *worker_net(const struct worker *w);
 struct script *worker_script(const struct worker *w);

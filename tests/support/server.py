@@ -1,9 +1,11 @@
 """Start the real program, wait for it, read its logs, stop it. Shared by every suite that talks to a running server."""
+import atexit
 import os
 import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -18,9 +20,14 @@ START_TIMEOUT = 20.0
 STOP_TIMEOUT = 20.0
 
 
+RUNTIME = tempfile.mkdtemp(prefix="moontide-run-")  # control sockets go here, away from servers that the user runs
+atexit.register(shutil.rmtree, RUNTIME, ignore_errors=True)
+
+
 def clean_environment():
     """Ours without MOONTIDE_*: those names are settings of the program, and the suites use some for themselves."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("MOONTIDE_")}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MOONTIDE_")}
+    return {**kept, "XDG_RUNTIME_DIR": RUNTIME}
 
 
 class Lines:

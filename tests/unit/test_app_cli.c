@@ -84,6 +84,37 @@ static void test_check_and_version(void **state)
     assert_int_equal(c.command, CLI_VERSION);
 }
 
+static void test_commands_for_a_running_server(void **state)
+{
+    struct cli c;
+    assert_int_equal(PARSE(&c, NULL, "status"), 0);
+    assert_int_equal(c.command, CLI_STATUS);
+    assert_null(c.control);
+    assert_false(c.json);
+    cli_fini(&c);
+    assert_int_equal(PARSE(&c, NULL, "--json", "reload", "--control", "/run/x.sock"), 0);
+    assert_int_equal(c.command, CLI_RELOAD);
+    assert_string_equal(c.control, "/run/x.sock");
+    assert_true(c.json);
+    cli_fini(&c);
+    assert_int_equal(PARSE(&c, NULL, "versions", "--control=x"), 0);
+    assert_int_equal(c.command, CLI_VERSIONS);
+    assert_string_equal(c.control, "x");
+    cli_fini(&c);
+    assert_int_equal(PARSE(&c, NULL, "versions", "--help"), 0);
+    assert_string_equal(c.topic, "versions");
+    cli_fini(&c);
+    REFUSE("unexpected argument \"chat.lua\"", "status", "chat.lua");
+    REFUSE("moontide status takes no --listen", "status", "--listen", "1");
+    REFUSE("moontide reload takes no --set", "reload", "--set", "watch=true");
+    REFUSE("moontide versions takes no --config", "versions", "--config", "x");
+    REFUSE("moontide run takes no --control", "run", "chat.lua", "--control", "x");
+    REFUSE("moontide check takes no --json", "check", "chat.lua", "--json");
+    REFUSE("unknown flag --json", "status", "--json=1");
+    REFUSE("--control needs a value", "status", "--control");
+    REFUSE("did you mean moontide versions?", "verions");
+}
+
 static void test_help_in_its_forms(void **state)
 {
     struct cli c;
@@ -238,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_run_takes_a_script_and_flags_in_any_order),
         cmocka_unit_test(test_a_script_alone_is_run),
         cmocka_unit_test(test_check_and_version),
+        cmocka_unit_test(test_commands_for_a_running_server),
         cmocka_unit_test(test_help_in_its_forms),
         cmocka_unit_test(test_mistakes_are_named_with_what_is_near),
         cmocka_unit_test(test_no_script_shows_an_example),

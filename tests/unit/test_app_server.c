@@ -73,6 +73,8 @@ static int create(struct server **out, const char *script, const char *const *se
     }
     if (!listens)
         assert_int_equal(config_set(config, CONFIG_FLAG, "listen", "127.0.0.1:0", true, NULL), 0);
+    /* control sockets of the default folders would meet those of other servers of this user */
+    assert_int_equal(config_set(config, CONFIG_DEFAULT, "admin", "false", true, NULL), 0);
     if (!logs)
         assert_int_equal(config_set(config, CONFIG_FLAG, "log.level", "off", true, NULL), 0);
     *out = NULL;

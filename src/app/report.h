@@ -1,0 +1,27 @@
+/* report.h - what a server says about itself, as one line of JSON. Pure: all facts are given. */
+#ifndef MT_APP_REPORT_H
+#define MT_APP_REPORT_H
+#include "app/history.h"
+#include "app/worker.h"
+#include "base/buf.h"
+#include <stdint.h>
+
+/* All borrowed for the call. */
+struct report {
+    const char *script;
+    const char *const *addresses; /* NULL-terminated */
+    double now, started;          /* unix seconds */
+    size_t workers;
+    bool stopping;
+    uint64_t reloads, reloads_failed;
+    struct worker_stats stats; /* of all workers together */
+    const struct history *history;
+};
+
+int report_status(const struct report *r, struct buf *out);    /* 0 or MT_ENOMEM */
+int report_versions(const struct history *h, struct buf *out); /* newest first; 0 or MT_ENOMEM */
+/* {"ok":false,...}; `version` is what serves on, NULL to leave it out. 0 or MT_ENOMEM. */
+int report_failure(const char *version, struct slice why, struct buf *out);
+/* After a reload that went well. 0 or MT_ENOMEM. */
+int report_reloaded(const char *version, bool changed, struct buf *out);
+#endif
