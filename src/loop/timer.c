@@ -5,6 +5,8 @@
  */
 #include "loop/loop_uv.h"
 
+#include "base/clock.h"
+
 static struct loop_timer *timer_of(struct list_node *n)
 {
     return list_entry(n, struct loop_timer, node);
@@ -75,6 +77,9 @@ void loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t ms)
         uv_update_time(&l->uv);
     uint64_t now = uv_now(&l->uv);
 
+    /* A callback that took long has left the turn's time behind: counted from there the timer would fire too early. */
+    if (ms > 0 && clock_ms() > now)
+        now = clock_ms();
     list_remove(&t->node);
     t->due = ms < WHEEL_NEVER - 1 - now ? now + ms : WHEEL_NEVER - 1;
     wheel_add(&l->wheel, t);

@@ -2,6 +2,7 @@
  *
  * Nothing here sleeps: each test ends with the event it waits for. A guard timer ends a loop that would hang.
  */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "loop/loop.h"
@@ -288,6 +289,36 @@ static void timers_fire_in_time(void **state)
     for (int i = 0; i < 3; i++)
         assert_in_range(fired_at[i], due[i], due[i] + 5000); /* late on a busy machine, early never */
     assert_true(fired_at[1] <= fired_at[0] && fired_at[0] <= fired_at[2]);
+}
+
+static struct loop_timer after_work;
+static uint64_t work_ended;
+
+static void on_after_work(struct loop_timer *t)
+{
+    assert_true(clock_ms() >= work_ended + 20);
+    loop_stop(l);
+}
+
+static void on_long_work(void *arg)
+{
+    uint64_t until = clock_ms() + 30;
+
+    while (clock_ms() < until)
+        ;
+    work_ended = clock_ms();
+    loop_timer_start(l, &after_work, 20);
+}
+
+/* The time of the turn is from before the work; a wait of 20 ms behind it is 20 ms all the same. */
+static void timers_started_late_in_a_turn_do_not_fire_early(void **state)
+{
+    struct loop_wake *wake = loop_wake_open(l, on_long_work, NULL);
+
+    loop_timer_init(&after_work, on_after_work);
+    loop_wake_send(wake);
+    loop_run(l);
+    loop_wake_close(wake);
 }
 
 static void far_away_timers_do_not_overflow(void **state)
@@ -719,6 +750,7 @@ int main(void)
         TEST(callbacks_may_meddle_with_what_is_due),
         TEST(callbacks_may_free_their_timer),
         TEST(timers_fire_in_time),
+        TEST(timers_started_late_in_a_turn_do_not_fire_early),
         TEST(far_away_timers_do_not_overflow),
         TEST(fd_events_are_told_apart),
         TEST(fd_callback_can_be_exchanged),
