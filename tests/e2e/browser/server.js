@@ -14,6 +14,7 @@ const SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first
 
 // MOONTIDE_* are settings of the program; ours must not reach it.
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MOONTIDE_")));
+environment.MOONTIDE_ADMIN = "false"; // servers are killed here, which would leave their control sockets behind
 
 class Server {
   // address: "127.0.0.1:0", or the one of an earlier server to come back on its port.
