@@ -2,6 +2,7 @@
 #include "script/peer.h"
 #include "script/state.h"
 #include "script/task.h"
+#include "script/traceback.h"
 #include "script/watch.h"
 
 #include <lauxlib.h>
@@ -107,7 +108,7 @@ static void push_error_text(lua_State *L, lua_State *co, int index)
         else
             luaL_tolstring(L, index, NULL); /* runs __tostring, as script code */
         script_core_begin(s);
-        luaL_traceback(L, co, lua_tostring(L, -1), 0);
+        traceback_push(L, co, lua_tostring(L, -1), 0);
     }
     text = lua_tolstring(L, -1, &len);
     lua_pushlstring(L, text, without_core_frames(text, len));

@@ -7,6 +7,7 @@
 
 #include "script/modules.h"
 #include "script/protect.h"
+#include "script/traceback.h"
 #include "script/vm.h"
 
 #include <lauxlib.h>
@@ -132,7 +133,7 @@ static const struct library libraries[] = {
     {"utf8", NULL, NULL, false, false},
     {"coroutine", NULL, protect_fill_coroutine, false, false},
     {"os", os_fields, NULL, true, false},
-    {"debug", debug_fields, NULL, true, false},
+    {"debug", debug_fields, traceback_fill, true, false},
     {"io", NULL, NULL, true, true},
 };
 

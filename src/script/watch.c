@@ -5,6 +5,7 @@
 #include "loop/loop.h"
 #include "script/script.h"
 #include "script/state.h"
+#include "script/traceback.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -31,7 +32,7 @@ static void note_trace(lua_State *L, struct watch_slot *slot)
     size_t len;
     const char *text;
 
-    luaL_traceback(L, L, NULL, 0);
+    traceback_push(L, L, NULL, 0);
     text = lua_tolstring(L, -1, &len);
     if (len >= WATCH_TRACE_MAX)
         len = WATCH_TRACE_MAX - 1;
@@ -50,7 +51,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         return;
     }
     if (!slot->trace[0]) {
-        slot->trace[0] = ' '; /* luaL_traceback may raise when memory is short: try it once */
+        slot->trace[0] = ' '; /* a traceback may raise when memory is short: try it once */
         script_core_begin(s);
         note_trace(L, slot);
         script_core_end(s);

@@ -83,6 +83,23 @@ def test_message_handler_of_a_coroutine_that_was_ended(serve, connect, end):
     assert call(ws, "calls")["data"] == {"calls": 0}
 
 
+@pytest.mark.parametrize("settings", [{"script.time": 20}, {"script.time": 0.03}])
+def test_endless_recursion_is_told_at_once(serve, connect, settings):
+    """Both as an overflow and as a kill: the far end of a stack of a million calls is not looked for."""
+    server = serve("""
+    local app = { on = {} }
+    local function f() return 1 + f() end
+    function app.on.deep() f() end
+    function app.on.handler() return { trace = select(2, xpcall(f, debug.traceback)) } end
+    return app""", settings={**settings, "on_error": "keep"})
+    ws = connect(server)
+    assert call(ws, "deep")["code"] == "internal"
+    server.log.wait("deeper than 200 calls")
+    text = server.log.text()
+    assert "in upvalue 'f'" in text and text.count("app.lua:3") < 40
+    assert settings["script.time"] < 1 or "deeper than 200 calls" in call(ws, "handler")["data"]["trace"]
+
+
 def test_waiting_does_not_use_the_budget(serve, connect):
     ws = connect(serve(APP, settings={"script.time": 0.2}))
     assert call(ws, "slow_but_fine")["data"] == {"ok": True}
