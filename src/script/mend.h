@@ -1,9 +1,9 @@
 /* mend.h - puts right what an end from outside leaves wrong in a coroutine, for which Lua 5.4 has no call.
  *
  * While a hook runs Lua keeps hooks off in its coroutine; an error that the killing hook raises leaves them off. And a coroutine
- * that ends while it waits, or is killed, inside of xpcall still has that message handler (mended by Lua itself from 5.4.6 on). The
- * coroutine is dead then, but its <close> variables have yet to run in it, and after that it is used again: they could never be
- * killed, and an error would call whatever lies where the handler was.
+ * that ends while it waits, or is killed, inside of xpcall still has that message handler (Lua itself mends it from 5.4.6 on).
+ * The coroutine is dead then, but its <close> variables have yet to run in it, and after that it is used again: they could never
+ * be killed, and an error would call whatever lies where the handler was.
  */
 #ifndef MT_SCRIPT_MEND_H
 #define MT_SCRIPT_MEND_H

@@ -69,7 +69,12 @@ def test_message_handler_of_a_coroutine_that_was_ended(serve, connect, end):
     end
     function app.on.raise()
       local a, b, c, d, e, f, g, h = called, called, called, called, called, called, called, called
-      local function deeper(n) local a, b, c, d = called, called, called, called if n == 0 then error "boom" end deeper(n - 1) return a, b, c, d end
+      local function deeper(n)
+        local a, b, c, d = called, called, called, called
+        if n == 0 then error "boom" end
+        deeper(n - 1)
+        return a, b, c, d
+      end
       deeper(10)
       return a, b, c, d, e, f, g, h
     end
