@@ -5,7 +5,7 @@ import time
 
 import pytest
 from support.server import refuses, sanitized
-from support.wire import Response, Socket, Wire, fetch, upgrade_head
+from support.wire import Response, Socket, Wire, fetch, head, upgrade_head
 
 ECHO = """
 local app = {}
@@ -139,9 +139,16 @@ def test_connection_limit(serve):
 def test_pauses_at_the_connection_limit_are_logged_once(serve):
     """Every connection that ends at the limit makes room for one and a pause behind it: not a line for each."""
     server = serve(ECHO, settings={"limits.connections": 2})
-    with Socket(server.address):
-        for _ in range(30):
-            Socket(server.address).close_socket()
+    first, second = Socket(server.address), Socket(server.address)
+    waiting = [Wire(server.address) for _ in range(30)]
+    for wire in waiting:
+        wire.send(head("/", {"Connection": "close"}))
+    server.log.wait("accepting pauses")
+    first.close_socket()
+    for wire in waiting:  # one after the other comes in and goes
+        assert Response(wire).status == 200
+        wire.close_socket()
+    second.close_socket()
     assert sum("accepting pauses" in line for line in server.log.lines) == 1
 
 
