@@ -76,7 +76,8 @@ negotiates("server_no_context_takeover", PMD + "; server_no_context_takeover", {
 negotiates("both no_context_takeover", PMD + ";client_no_context_takeover;server_no_context_takeover", {})
 negotiates("as Chromium offers it", PMD + "; client_max_window_bits", {})
 negotiates("as Firefox offers it", PMD, {})
-negotiates("blanks everywhere", " \t" + PMD + " ;  server_max_window_bits = 10 ; client_no_context_takeover ", {"server_max_window_bits": "10"})
+negotiates("blanks everywhere", " \t" + PMD + " ;  server_max_window_bits = 10 ; client_no_context_takeover ",
+           {"server_max_window_bits": "10"})
 for bits in range(9, 16):
     negotiates(f"server_max_window_bits={bits}", f"{PMD}; server_max_window_bits={bits}", {"server_max_window_bits": str(bits)})
 for bits in range(8, 16):
@@ -93,11 +94,13 @@ for bits in range(8, 16):
 negotiates("server_max_window_bits=8 cannot be kept", PMD + "; server_max_window_bits=8", None)
 negotiates("quoted value", PMD + '; server_max_window_bits="10"', {"server_max_window_bits": "10"})
 negotiates("second offer is taken", PMD + "; server_max_window_bits=8, " + PMD, {})
-negotiates("first good offer wins", f"{PMD}; server_max_window_bits=11, {PMD}; server_max_window_bits=12", {"server_max_window_bits": "11"})
+negotiates("first good offer wins", f"{PMD}; server_max_window_bits=11, {PMD}; server_max_window_bits=12",
+           {"server_max_window_bits": "11"})
 for why, params in {
     "server_max_window_bits without value": "server_max_window_bits", "server_max_window_bits=7": "server_max_window_bits=7",
     "server_max_window_bits=16": "server_max_window_bits=16", "server_max_window_bits=0": "server_max_window_bits=0",
-    "leading zero": "server_max_window_bits=09", "not a number": "server_max_window_bits=ten", "negative": "server_max_window_bits=-9",
+    "leading zero": "server_max_window_bits=09", "not a number": "server_max_window_bits=ten",
+    "negative": "server_max_window_bits=-9",
     "a huge number": "server_max_window_bits=4294967305", "client_max_window_bits=7": "client_max_window_bits=7",
     "client_max_window_bits=16": "client_max_window_bits=16", "client_max_window_bits=08": "client_max_window_bits=08",
     "value where none belongs": "server_no_context_takeover=1", "client value where none belongs": "client_no_context_takeover=x",
@@ -179,41 +182,54 @@ def _(bench):
 
 talk("12.5 compressed in every way to cut the bytes", [frame(TEXT, PACKED, rsv=RSV1)], [(TEXT, TEXT_1K)], extensions=PMD,
      chops=["whole", "bytes", "sevens", "997"], tls=True)
-talk("12.5 compressed and plain messages mixed", [frame(TEXT, PACKED, rsv=RSV1), frame(TEXT, "plain"), frame(TEXT, packed("x"), rsv=RSV1)],
+talk("12.5 compressed and plain messages mixed", [frame(TEXT, PACKED, rsv=RSV1), frame(TEXT, "plain"),
+                                                  frame(TEXT, packed("x"), rsv=RSV1)],
      [(TEXT, TEXT_1K), (TEXT, b"plain"), (TEXT, b"x")], extensions=PMD)
 talk("12.5 ping between compressed fragments", [split(PACKED, 50)[0], *pings(b"p"), *split(PACKED, 50)[1:]],
      [*pongs(b"p"), (TEXT, TEXT_1K)], extensions=PMD)
 talk("12.5 empty fragments around", [frame(TEXT, b"", fin=False, rsv=RSV1), frame(CONT, PACKED, fin=False), frame(CONT, b"")],
      [(TEXT, TEXT_1K)], extensions=PMD)
 talk("12.6 RFC 7692 example: Hello", [frame(TEXT, bytes.fromhex("f248cdc9c90700"), rsv=RSV1)], [(TEXT, b"Hello")], extensions=PMD)
-talk("12.6 RFC 7692 example: block without compression", [frame(TEXT, bytes.fromhex("000500faff48656c6c6f00"), rsv=RSV1)], [(TEXT, b"Hello")],
+talk("12.6 RFC 7692 example: block without compression", [frame(TEXT, bytes.fromhex("000500faff48656c6c6f00"), rsv=RSV1)],
+     [(TEXT, b"Hello")],
      extensions=PMD)
-talk("12.6 RFC 7692 example: block with BFINAL", [frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=RSV1)], [(TEXT, b"Hello")], extensions=PMD)
+talk("12.6 RFC 7692 example: block with BFINAL", [frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=RSV1)], [(TEXT, b"Hello")],
+     extensions=PMD)
 talk("12.6 RFC 7692 example: two blocks", [frame(TEXT, bytes.fromhex("f24805000000ffffcac9c90700"), rsv=RSV1)],
      [(TEXT, b"Hello")], extensions=PMD)
 talk("12.6 RFC 7692 example: empty message", [frame(TEXT, b"\0", rsv=RSV1)], [(TEXT, b"")], extensions=PMD)
 talk("12.6 BFINAL, large", [frame(TEXT, packed(TEXT_1K, finish=True), rsv=RSV1)] * 2, [(TEXT, TEXT_1K)] * 2, extensions=PMD)
-talk("12.7 300 compressed messages at once", [frame(TEXT, packed(kinds(200)["text"]), rsv=RSV1)] * 300, [(TEXT, kinds(200)["text"])] * 300,
+talk("12.7 300 compressed messages at once", [frame(TEXT, packed(kinds(200)["text"]), rsv=RSV1)] * 300,
+     [(TEXT, kinds(200)["text"])] * 300,
      extensions=PMD, chops=["whole"])
-talk("12.8 close among compressed messages", [frame(TEXT, PACKED, rsv=RSV1), frame(CLOSE, close_payload(1000))], [(TEXT, TEXT_1K)],
+talk("12.8 close among compressed messages", [frame(TEXT, PACKED, rsv=RSV1), frame(CLOSE, close_payload(1000))],
+     [(TEXT, TEXT_1K)],
      fails(1000), extensions=PMD)
 
-talk("13.1 rsv1 on a continuation", [frame(TEXT, PACKED[:20], fin=False, rsv=RSV1), frame(CONT, PACKED[20:], rsv=RSV1)], [], fails(1002), extensions=PMD)
-talk("13.1 rsv1 on a continuation only", [frame(TEXT, "a", fin=False), frame(CONT, packed("b"), rsv=RSV1)], [], fails(1002), extensions=PMD)
+talk("13.1 rsv1 on a continuation", [frame(TEXT, PACKED[:20], fin=False, rsv=RSV1), frame(CONT, PACKED[20:], rsv=RSV1)], [],
+     fails(1002), extensions=PMD)
+talk("13.1 rsv1 on a continuation only", [frame(TEXT, "a", fin=False), frame(CONT, packed("b"), rsv=RSV1)], [], fails(1002),
+     extensions=PMD)
 talk("13.2 compressed ping", [frame(PING, packed("x"), rsv=RSV1)], [], fails(1002), extensions=PMD)
 talk("13.2 compressed close", [frame(CLOSE, packed(close_payload(1000)), rsv=RSV1)], [], fails(1002), extensions=PMD)
 talk("13.3 rsv1 and rsv2", [frame(TEXT, PACKED, rsv=RSV1 | RSV2)], [], fails(1002), extensions=PMD)
 talk("13.3 rsv2 alone", [frame(TEXT, "x", rsv=RSV2)], [], fails(1002), extensions=PMD)
 talk("13.4 not negotiated", [frame(TEXT, PACKED, rsv=RSV1)], [], fails(1002))
-for why, data in {"garbage": b"\xff" * 20, "block type 3": b"\x07", "bad stored length": b"\x01\x05\x00\x00\x00hello", "distance too far": b"\x4b\x04\x42\x00"}.items():
+for why, data in {"garbage": b"\xff" * 20, "block type 3": b"\x07", "bad stored length": b"\x01\x05\x00\x00\x00hello",
+                  "distance too far": b"\x4b\x04\x42\x00"}.items():
     talk(f"13.5 {why}", [frame(BINARY, data, rsv=RSV1)], [], fails(1002, 1007), extensions=PMD)
 talk("13.6 text is not UTF-8 after inflating", [frame(TEXT, packed(b"caf\xe9 " * 20), rsv=RSV1)], [], fails(1007), extensions=PMD)
 talk("13.6 text is cut after inflating", [frame(TEXT, packed(b"x\xe2\x82"), rsv=RSV1)], [], fails(1007), extensions=PMD)
-talk("13.7 one byte over the limit after inflating", [frame(BINARY, packed(bytes(65537)), rsv=RSV1)], [], fails(1009), extensions=PMD)
-talk("13.7 a bomb of 16 MiB", [frame(BINARY, packed(bytes(1 << 24), level=9), rsv=RSV1)], [], fails(1009), extensions=PMD, tls=True)
-talk("13.7 a bomb of 16 MiB in fragments", split(packed(bytes(1 << 24), level=9), 100, op=BINARY), [], fails(1009), extensions=PMD, chops=["whole"])
-talk("13.8 stays up after a bomb and serves the next", [frame(BINARY, packed(bytes(65536)), rsv=RSV1)], [(BINARY, bytes(65536))], OPEN, extensions=PMD)
-talk("13.9 12 MiB", [frame(BINARY, packed(bytes(12 << 20)), rsv=RSV1)], [(BINARY, bytes(12 << 20))], server="big", extensions=PMD, chops=["whole"])
+talk("13.7 one byte over the limit after inflating", [frame(BINARY, packed(bytes(65537)), rsv=RSV1)], [], fails(1009),
+     extensions=PMD)
+talk("13.7 a bomb of 16 MiB", [frame(BINARY, packed(bytes(1 << 24), level=9), rsv=RSV1)], [], fails(1009), extensions=PMD,
+     tls=True)
+talk("13.7 a bomb of 16 MiB in fragments", split(packed(bytes(1 << 24), level=9), 100, op=BINARY), [], fails(1009),
+     extensions=PMD, chops=["whole"])
+talk("13.8 stays up after a bomb and serves the next", [frame(BINARY, packed(bytes(65536)), rsv=RSV1)], [(BINARY, bytes(65536))],
+     OPEN, extensions=PMD)
+talk("13.9 12 MiB", [frame(BINARY, packed(bytes(12 << 20)), rsv=RSV1)], [(BINARY, bytes(12 << 20))], server="big",
+     extensions=PMD, chops=["whole"])
 
 
 @case("13.10 a small message is sent as it is")

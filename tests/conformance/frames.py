@@ -33,19 +33,22 @@ for mask in (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x01\0\0\0", b"\0\0\0\x80"):
 
 talk("2.1 ping without payload", pings(b""), pongs(b""), tls=True)
 talk("2.2 ping with text", pings(b"Hello, world!"), pongs(b"Hello, world!"))
-talk("2.3 ping with binary", pings(bytes([0, 255, 254, 253, 252, 251, 0, 255])), pongs(bytes([0, 255, 254, 253, 252, 251, 0, 255])))
+talk("2.3 ping with binary", pings(bytes([0, 255, 254, 253, 252, 251, 0, 255])),
+     pongs(bytes([0, 255, 254, 253, 252, 251, 0, 255])))
 talk("2.4 ping of 125 bytes", pings(b"\xfe" * 125), pongs(b"\xfe" * 125))
 talk("2.5 ping of 126 bytes", pings(b"\xfe" * 126), [], fails(1002), tls=True)
 talk("2.6 ping of 125 bytes behind text", [frame(TEXT, "x"), *pings(b"\xfe" * 125)], [(TEXT, b"x"), *pongs(b"\xfe" * 125)])
 talk("2.7 unsolicited pong without payload", [frame(PONG), *pings(b"after")], pongs(b"after"))
 talk("2.8 unsolicited pong with payload", [frame(PONG, "unasked"), *pings(b"after")], pongs(b"after"))
-talk("2.9 unsolicited pong, then ping", [frame(PONG, "unasked"), *pings(b"a"), frame(PONG, "more"), *pings(b"b")], pongs(b"a", b"b"))
+talk("2.9 unsolicited pong, then ping", [frame(PONG, "unasked"), *pings(b"a"), frame(PONG, "more"), *pings(b"b")],
+     pongs(b"a", b"b"))
 TEN = [b"ping %d" % i for i in range(10)]
 talk("2.10 ten pings at once, ten pongs in order", pings(*TEN), pongs(*TEN), tls=True)
 HUNDRED = [b"%d" % i * 20 for i in range(100)]
 talk("2.11 a hundred pings at once", pings(*HUNDRED), pongs(*HUNDRED), chops=["whole", "frames", "sevens"])
 talk("2.12 pong of 126 bytes", [frame(PONG, bytes(126))], [], fails(1002))
-talk("2.13 ping of every length to 125", pings(*[b"p" * n for n in range(126)]), pongs(*[b"p" * n for n in range(126)]), chops=["whole", "997"])
+talk("2.13 ping of every length to 125", pings(*[b"p" * n for n in range(126)]), pongs(*[b"p" * n for n in range(126)]),
+     chops=["whole", "997"])
 
 for bits in range(1, 8):
     rsv = bits << 4
@@ -80,7 +83,8 @@ talk("5.10 the same, empty", [part(CONT, "", True)], [], fails(1002))
 talk("5.11 unfinished continuation with nothing to continue", [part(CONT, "x"), frame(TEXT, "y")], [], fails(1002))
 talk("5.12 continuation after a finished message", [frame(TEXT, "x"), part(CONT, "y", True)], [(TEXT, b"x")], fails(1002))
 talk("5.13 unfinished continuation after a finished message", [frame(TEXT, "x"), part(CONT, "y")], [(TEXT, b"x")], fails(1002))
-talk("5.15 text in fragments, then continuation, then text", [*HELLO, part(CONT, "fragment3"), frame(TEXT, "z")], [WHOLE], fails(1002))
+talk("5.15 text in fragments, then continuation, then text", [*HELLO, part(CONT, "fragment3"), frame(TEXT, "z")], [WHOLE],
+     fails(1002))
 talk("5.16 continuation first, again and again", [part(CONT, "a"), part(TEXT, "b"), part(CONT, "c", True)] * 2, [], fails(1002))
 talk("5.17 finished continuation first", [part(CONT, "a", True), part(TEXT, "b"), part(CONT, "c", True)] * 2, [], fails(1002))
 talk("5.18 text fragment, then text", [part(TEXT, "a"), frame(TEXT, "b")], [], fails(1002), tls=True)
@@ -89,12 +93,15 @@ talk("5.18 binary fragment, then binary fragment", [part(BINARY, "a"), part(BINA
 FIVE = [part(TEXT, "fragment1"), part(CONT, "fragment2"), *pings(b"pongme 1"), part(CONT, "fragment3"), part(CONT, "fragment4"),
         *pings(b"pongme 2"), part(CONT, "fragment5", True)]
 FIVE_WHOLE = (TEXT, b"".join(b"fragment%d" % i for i in range(1, 6)))
-talk("5.19 five fragments, two pings", FIVE, [*pongs(b"pongme 1", b"pongme 2"), FIVE_WHOLE], chops=["whole", "frames", "sevens", "bytes"])
+talk("5.19 five fragments, two pings", FIVE, [*pongs(b"pongme 1", b"pongme 2"), FIVE_WHOLE],
+     chops=["whole", "frames", "sevens", "bytes"])
 talk("5.20 empty fragments", [part(TEXT, ""), part(CONT, ""), part(CONT, "", True)], [(TEXT, b"")])
 talk("5.21 empty fragments around text", [part(TEXT, ""), part(CONT, "x"), part(CONT, "", True)], [(TEXT, b"x")])
-talk("5.22 a thousand fragments of a byte", [part(TEXT, "x"), *[part(CONT, "x")] * 998, part(CONT, "x", True)], [(TEXT, b"x" * 1000)],
+talk("5.22 a thousand fragments of a byte", [part(TEXT, "x"), *[part(CONT, "x")] * 998, part(CONT, "x", True)],
+     [(TEXT, b"x" * 1000)],
      chops=["whole", "sevens"])
-talk("5.23 fragments of 65536 in all", [part(BINARY, bytes(1))] + [part(CONT, bytes(5041))] * 12 + [part(CONT, bytes(5043), True)],
+talk("5.23 fragments of 65536 in all", [part(BINARY, bytes(1))] + [part(CONT, bytes(5041))] * 12 + [part(CONT, bytes(5043),
+    True)],
      [(BINARY, bytes(1 + 12 * 5041 + 5043))])
 talk("5.24 messages behind a fragmented one", [*HELLO, frame(TEXT, "a"), frame(BINARY, "b"), *HELLO],
      [WHOLE, (TEXT, b"a"), (BINARY, b"b"), WHOLE])

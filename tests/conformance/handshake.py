@@ -17,7 +17,8 @@ def accepted(name, request, protocol=None, server="plain", chop=None):
         with bench.raw() as wire:
             wire.send_chopped(request, chop or len(request))
             got = Response(wire)
-            key = [line.split(b":")[1].strip().decode() for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")]
+            key = [line.split(b":")[1].strip().decode() for line in request.split(b"\r\n")
+                   if line.lower().startswith(b"sec-websocket-key")]
             wanted = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-accept": accept_of(key[0])}
             have = {n: got.headers.get(n, "") if "accept" in n else got.headers.get(n, "").lower() for n in wanted}
             if got.status != 101 or have != wanted or got.headers.get("sec-websocket-protocol") != protocol:
@@ -47,7 +48,8 @@ accepted("plain", upgrade())
 accepted("over TLS", upgrade(), server="tls")
 accepted("the sample key of the RFC", upgrade({"Sec-WebSocket-Key": KEY}))
 accepted("another key", upgrade({"Sec-WebSocket-Key": "x3JJHMbDL1EzLkh9GBhXDw=="}))
-accepted("names in lower case", upgrade().replace(b"Upgrade:", b"upgrade:").replace(b"Connection:", b"connection:").replace(b"Sec-WebSocket", b"sec-websocket"))
+accepted("names in lower case", upgrade().replace(b"Upgrade:", b"upgrade:").replace(b"Connection:",
+    b"connection:").replace(b"Sec-WebSocket", b"sec-websocket"))
 accepted("names in capitals", upgrade().replace(b"Sec-WebSocket-", b"SEC-WEBSOCKET-").replace(b"Host:", b"HOST:"))
 accepted("Upgrade: WebSocket", upgrade({"Upgrade": "WebSocket"}))
 accepted("Upgrade among others", upgrade({"Upgrade": "foo, websocket"}))
@@ -56,12 +58,14 @@ accepted("Connection: upgrade,keep-alive", upgrade({"Connection": "upgrade,keep-
 accepted("Connection: UPGRADE", upgrade({"Connection": "UPGRADE"}))
 accepted("Connection in two lines", upgrade({"Connection": "keep-alive"}, extra=[("Connection", "Upgrade")]))
 accepted("no blank behind the colons", upgrade().replace(b": ", b":"))
-accepted("blanks around values", upgrade().replace(b": ", b": \t ").replace(b"\r\nUpgrade: \t websocket", b"\r\nUpgrade: \t websocket \t"))
+accepted("blanks around values", upgrade().replace(b": ", b": \t ").replace(b"\r\nUpgrade: \t websocket",
+    b"\r\nUpgrade: \t websocket \t"))
 accepted("path and query", upgrade(target="/a/b%20c?x=1&y=%C3%A9"))
 accepted("absolute target", upgrade(target="http://localhost/"))
 accepted("a cookie of 8000 bytes", upgrade(extra=[("Cookie", "c=" + "x" * 8000)]))
 accepted("eighty headers", upgrade(extra=[(f"X-{i}", str(i)) for i in range(80)]))
-accepted("as a browser sends it", upgrade({"Connection": "Upgrade"}, extra=[("Pragma", "no-cache"), ("Cache-Control", "no-cache"), (
+accepted("as a browser sends it", upgrade({"Connection": "Upgrade"},
+                                          extra=[("Pragma", "no-cache"), ("Cache-Control", "no-cache"), (
     "User-Agent", "Mozilla/5.0"), ("Accept-Encoding", "gzip, deflate, br"), ("Accept-Language", "en-US,en;q=0.9")]))
 for size in (1, 2, 3, 50):
     accepted(f"sent {size} bytes at a time", upgrade(), chop=size)
@@ -97,7 +101,8 @@ for version in ("0", "7", "8", "12", "14", "25", "113", "-13", "13.0", "abc"):
     refused(f"version {version}", upgrade({"Sec-WebSocket-Version": version}), 426, then=names_version)
 refused("no version", upgrade(drop=["Sec-WebSocket-Version"]), 426, then=names_version)
 refused("no key", upgrade(drop=["Sec-WebSocket-Key"]), 400, words="key")
-for why, key in {"empty": "", "short": "c2hvcnQ=", "15 bytes": "MTIzNDU2Nzg5MDEyMzQ1", "17 bytes": "MTIzNDU2Nzg5MDEyMzQ1Njc=", "not base64": "!" * 22 + "==",
+for why, key in {"empty": "", "short": "c2hvcnQ=", "15 bytes": "MTIzNDU2Nzg5MDEyMzQ1", "17 bytes": "MTIzNDU2Nzg5MDEyMzQ1Njc=",
+                 "not base64": "!" * 22 + "==",
                  "24 letters": "A" * 24, "padding first": "==" + "A" * 22, "two keys in one": f"{KEY}, {KEY}"}.items():
     refused(f"key: {why}", upgrade({"Sec-WebSocket-Key": key}), 400, words="key")
 refused("two keys", upgrade(extra=[("Sec-WebSocket-Key", KEY)]), 400, words="key")
@@ -138,7 +143,8 @@ def _(bench):
 @case("4.2 Upgrade: h2c is an ordinary request")
 def _(bench):
     with bench.raw() as wire:
-        wire.send(head("/", {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA"}))
+        wire.send(head("/", {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings",
+                             "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA"}))
         got = Response(wire)
         assert got.status == 200, got
 

@@ -74,10 +74,12 @@ for method in ("POST", "PUT", "PATCH"):
     served(f"{method} chunked", request("/", CHUNKED, method=method, body=chunks(b"hel", b"lo")), body="hello")
     refused(f"{method} without any length", request("/", method=method), 411)
 for size in (1, 2, 5):
-    served(f"chunks cut into pieces of {size}", request("/", CHUNKED, method="POST", body=chunks(b"a" * 20, b"b", b"c" * 300)), chop=size, length=321)
+    served(f"chunks cut into pieces of {size}", request("/", CHUNKED, method="POST", body=chunks(b"a" * 20, b"b", b"c" * 300)),
+           chop=size, length=321)
 served("chunked, empty", request("/", CHUNKED, method="POST", body=chunks()), length=0)
 served("chunked in capitals", request("/", "Transfer-Encoding: CHUNKED", method="POST", body=chunks(b"x")), length=1)
-served("chunk size in capitals and leading zeros", request("/", CHUNKED, method="POST", body=b"000A\r\n0123456789\r\n0\r\n\r\n"), length=10)
+served("chunk size in capitals and leading zeros", request("/", CHUNKED, method="POST", body=b"000A\r\n0123456789\r\n0\r\n\r\n"),
+       length=10)
 served("chunk extensions", request("/", CHUNKED, method="POST", body=b'5;a=b;c="d"\r\nhello\r\n0;end\r\n\r\n'), body="hello")
 served("trailers", request("/", CHUNKED, method="POST", body=chunks(b"hi", trailer=b"X-Sum: 1\r\nX-More: 2\r\n")), body="hi")
 served("a body of 1 MiB", request("/", "Content-Length: 1048576", method="POST", body=b"x" * 1048576), length=1048576)
@@ -126,8 +128,10 @@ refused("head of 17 KiB", request("/", "X: " + "x" * 17000), 431)
 refused("an endless head", b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: " + b"x" * 200000, 431)
 refused("an endless request line", b"GET /" + b"x" * 200000, 414, 431, 400)
 refused("101 headers", request("/", *[f"X-{i}: y" for i in range(101)]), 431)
-for value in ("abc", "-1", "+1", "1.0", "0x10", "1 1", "1,1", "1, 2", "", "18446744073709551616", "99999999999999999999", "1\x0b", "٣".encode().decode("latin-1")):
-    refused(f"Content-Length: {value!a}", request("/", f"Content-Length: {value}", method="POST", body=b"x"), 400, *([413] if value.isdigit() and len(value) > 5 else []))
+for value in ("abc", "-1", "+1", "1.0", "0x10", "1 1", "1,1", "1, 2", "", "18446744073709551616", "99999999999999999999",
+              "1\x0b", "٣".encode().decode("latin-1")):
+    refused(f"Content-Length: {value!a}", request("/", f"Content-Length: {value}", method="POST", body=b"x"), 400,
+            *([413] if value.isdigit() and len(value) > 5 else []))
 refused("two Content-Lengths that differ", request("/", "Content-Length: 1", "Content-Length: 2", method="POST", body=b"xx"), 400)
 refused("two equal Content-Lengths", request("/", "Content-Length: 1", "Content-Length: 1", method="POST", body=b"x"), 400)
 refused("body announced over 1 MiB", request("/", "Content-Length: 1048577", method="POST"), 413)
@@ -135,7 +139,8 @@ refused("body announced of 2^63", request("/", "Content-Length: 9223372036854775
 refused("chunked body over 1 MiB", request("/", CHUNKED, method="POST", body=chunks(*[b"x" * 65536] * 17)), 413)
 refused("one chunk over 1 MiB", request("/", CHUNKED, method="POST", body=b"200000\r\n"), 413)
 refused("Transfer-Encoding: gzip", request("/", "Transfer-Encoding: gzip", method="POST"), 501)
-refused("Transfer-Encoding: gzip, chunked", request("/", "Transfer-Encoding: gzip, chunked", method="POST", body=chunks(b"x")), 501)
+refused("Transfer-Encoding: gzip, chunked", request("/", "Transfer-Encoding: gzip, chunked", method="POST", body=chunks(b"x")),
+        501)
 refused("Transfer-Encoding: identity", request("/", "Transfer-Encoding: identity", method="POST"), 501, 400)
 
 # Requests that two servers in a row could cut differently. LATER must never be answered.
@@ -149,12 +154,17 @@ for why, lines in {
     "blank before Content-Length's colon": ["Content-Length : 4"], "folded Transfer-Encoding": ["Transfer-Encoding:", " chunked"],
 }.items():
     refused(f"smuggling: {why}", request("/", *lines, method="POST", body=b"0\r\n\r\n" + LATER), 400, 501)
-refused("smuggling: chunked in HTTP/1.0", request("/", CHUNKED, method="POST", version="HTTP/1.0", body=b"0\r\n\r\n" + LATER), 400, 501)
+refused("smuggling: chunked in HTTP/1.0", request("/", CHUNKED, method="POST", version="HTTP/1.0", body=b"0\r\n\r\n" + LATER),
+        400, 501)
 for why, body in {
-    "size is no number": b"xyz\r\n", "negative size": b"-1\r\n", "0x in the size": b"0x5\r\nhello\r\n", "blank before the size": b" 5\r\nhello\r\n",
-    "size too large for 64 bits": b"10000000000000000\r\n", "no line end behind the data": b"5\r\nhelloXX0\r\n\r\n", "line feed alone behind the size": b"5\nhello\r\n0\r\n\r\n",
-    "line feed alone behind the data": b"5\r\nhello\n0\r\n\r\n", "carriage return alone in an extension": b"5;a\rb\r\nhello\r\n0\r\n\r\n",
-    "NUL in an extension": b"5;a\0b\r\nhello\r\n0\r\n\r\n", "endless extension": b"5;" + b"x" * 20000, "endless size": b"0" * 20000, "empty size": b"\r\n\r\n", "endless trailers": b"0\r\n" + b"X-T: yyyyyyyyyyyyyyyy\r\n" * 2000,
+    "size is no number": b"xyz\r\n", "negative size": b"-1\r\n", "0x in the size": b"0x5\r\nhello\r\n",
+    "blank before the size": b" 5\r\nhello\r\n",
+    "size too large for 64 bits": b"10000000000000000\r\n", "no line end behind the data": b"5\r\nhelloXX0\r\n\r\n",
+    "line feed alone behind the size": b"5\nhello\r\n0\r\n\r\n",
+    "line feed alone behind the data": b"5\r\nhello\n0\r\n\r\n",
+    "carriage return alone in an extension": b"5;a\rb\r\nhello\r\n0\r\n\r\n",
+    "NUL in an extension": b"5;a\0b\r\nhello\r\n0\r\n\r\n", "endless extension": b"5;" + b"x" * 20000,
+    "endless size": b"0" * 20000, "empty size": b"\r\n\r\n", "endless trailers": b"0\r\n" + b"X-T: yyyyyyyyyyyyyyyy\r\n" * 2000,
 }.items():
     refused(f"chunks: {why}", request("/", CHUNKED, method="POST", body=body) + LATER, 400, 413, 431)
 
@@ -189,7 +199,8 @@ for count in (2, 10, 100):
 @case("http requests at once, cut into pieces of 7")
 def _(bench):
     with bench.raw() as wire:
-        wire.send_chopped(b"".join(request(f"/{i}", CHUNKED, method="POST", body=chunks(b"ab", b"c" * i)) for i in range(1, 21)), 7)
+        wire.send_chopped(b"".join(request(f"/{i}", CHUNKED, method="POST", body=chunks(b"ab", b"c" * i)) for i in range(1, 21)),
+                          7)
         for i in range(1, 21):
             got = Response(wire).json()
             assert (got["path"], got["length"]) == (f"/{i}", i + 2), got

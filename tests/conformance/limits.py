@@ -24,7 +24,8 @@ talk("10.7 at the limit by fragments", [binary(30000, False), more(30000, False)
 talk("10.8 the first byte of the last fragment goes over", [binary(LIMIT, False), frame(CONT, b"x", length=2)], [], fails(1009))
 talk("10.9 the limit counts anew for each message", [binary(40000)] * 4, [(BINARY, bytes(40000))] * 4, chops=["whole", "frames"])
 talk("10.10 empty fragments at the limit", [binary(LIMIT, False), more(0, False), more(0)], [(BINARY, bytes(LIMIT))])
-talk("10.11 pings do not count", [binary(LIMIT - 1, False), *pings(b"p" * 125), more(1)], [*pongs(b"p" * 125), (BINARY, bytes(LIMIT))])
+talk("10.11 pings do not count", [binary(LIMIT - 1, False), *pings(b"p" * 125), more(1)],
+     [*pongs(b"p" * 125), (BINARY, bytes(LIMIT))])
 
 
 @case("10.12 an endless fragmented message")

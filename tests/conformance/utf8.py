@@ -16,9 +16,12 @@ BAD = {
     "overlong last 2": b"\xc1\xbf", "overlong last 3": b"\xe0\x9f\xbf", "overlong last 4": b"\xf0\x8f\xbf\xbf",
     "five bytes": b"\xf8\x88\x80\x80\x80", "six bytes": b"\xfc\x84\x80\x80\x80\x80",
     "first surrogate": b"\xed\xa0\x80", "last surrogate": b"\xed\xbf\xbf", "surrogate pair": b"\xed\xa0\x80\xed\xb0\x80",
-    "past the end": b"\xf4\x90\x80\x80", "2 cut by ascii": b"\xc3x", "3 cut by ascii": b"\xe2\x82x", "4 cut by ascii": b"\xf0\x9f\x98x",
-    "3 cut by 2": b"\xe2\x82\xc3\xa9", "4 cut by 4": b"\xf0\x9f\x98\xf0\x9f\x98\x80", "autobahn": b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited",
-    "behind long ascii": b"x" * 70 + b"\xff" + b"y" * 10, "in the middle of a long text": "é".encode() * 40 + b"\x80" + "é".encode() * 40,
+    "past the end": b"\xf4\x90\x80\x80", "2 cut by ascii": b"\xc3x", "3 cut by ascii": b"\xe2\x82x",
+    "4 cut by ascii": b"\xf0\x9f\x98x",
+    "3 cut by 2": b"\xe2\x82\xc3\xa9", "4 cut by 4": b"\xf0\x9f\x98\xf0\x9f\x98\x80",
+    "autobahn": b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited",
+    "behind long ascii": b"x" * 70 + b"\xff" + b"y" * 10,
+    "in the middle of a long text": "é".encode() * 40 + b"\x80" + "é".encode() * 40,
 }
 CUT = {"2 at the end": b"\xc3", "3 at the end": b"x\xe2\x82", "4 at the end": b"\xf0\x9f\x98"}
 
@@ -67,7 +70,8 @@ for name, data in BAD.items():
     talk(f"6.3 {name}", [frame(TEXT, data)], [], fails(1007), tls=name == "ff")
     talk(f"6.3 {name}, a byte a fragment", fragments(byte_by_byte(data)), [], fails(1007))
     at = certain(data)
-    talk(f"6.4 {name}: known after byte {at} of an unfinished frame", [frame(TEXT, data[:at], length=len(data) + 100)], [], fails(1007))
+    talk(f"6.4 {name}: known after byte {at} of an unfinished frame", [frame(TEXT, data[:at], length=len(data) + 100)], [],
+         fails(1007))
     talk(f"6.4 {name}: known in an unfinished message", [frame(TEXT, data[:at], fin=False)], [], fails(1007))
 for name, data in CUT.items():
     talk(f"6.3 cut: {name}", [frame(TEXT, data)], [], fails(1007))

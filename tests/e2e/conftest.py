@@ -21,7 +21,7 @@ def pytest_sessionstart(session):
 def pytest_collection_modifyitems(config, items):
     """Slow tests run only when they are asked for, and then alone."""
     wanted = os.environ.get("MOONTIDE_SLOW") == "1"
-    keep = [i for i in items if (i.get_closest_marker("slow") is not None) <= wanted]
+    keep = [i for i in items if (i.get_closest_marker("slow") is not None) == wanted]
     if len(keep) < len(items):
         config.hook.pytest_deselected(items=[i for i in items if i not in keep])
         items[:] = keep

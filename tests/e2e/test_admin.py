@@ -45,7 +45,8 @@ def control(server):
 
 def tide(*args, env=None):
     """Run a command: (exit code, stdout, stderr)."""
-    done = subprocess.run([BIN, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
+    done = subprocess.run([BIN, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+                          check=False,
                           env={**clean_environment(), **(env or {})})
     return done.returncode, done.stdout, done.stderr
 
@@ -479,13 +480,15 @@ def test_a_server_that_hangs_up_is_an_error(tmp_path):
     assert run.returncode == 1 and out == "" and "went away" in err
 
 
-@pytest.mark.parametrize("answer", [b"\n", b"{\n", b"[]\n", b'{"ok":tru\n', b'{"ok":false}\n', b"\xff\0\n", b'{"ok":true,"x":"\n'])
+@pytest.mark.parametrize("answer", [b"\n", b"{\n", b"[]\n", b'{"ok":tru\n', b'{"ok":false}\n', b"\xff\0\n",
+                                    b'{"ok":true,"x":"\n'])
 def test_an_answer_that_is_none_is_an_error(tmp_path, answer):
     path = tmp_path / "fake.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        run = subprocess.Popen([BIN, "versions", "--control", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        run = subprocess.Popen([BIN, "versions", "--control", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True,
                                env=clean_environment())
         other, _ = listener.accept()
         other.recv(100)

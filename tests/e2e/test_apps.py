@@ -148,7 +148,8 @@ def test_jsonrpc(serve, connect, apps):
     assert "secret" not in str(a.expect(error={"code": -32603, "message": "Internal error"}))
     a.text("{")
     a.expect(error={"code": -32700}, id=None)
-    a.text([{"jsonrpc": "2.0", "method": "add", "params": {"a": 1, "b": 1}}, {"jsonrpc": "2.0", "id": 1, "method": "add", "params": {"a": 1, "b": 1}}])
+    a.text([{"jsonrpc": "2.0", "method": "add", "params": {"a": 1, "b": 1}},
+            {"jsonrpc": "2.0", "id": 1, "method": "add", "params": {"a": 1, "b": 1}}])
     assert a.json() == [{"jsonrpc": "2.0", "id": 1, "result": 2}]
     call(method="add", params={"a": 1, "b": 1})  # a notification has no answer
     a.expect_nothing()

@@ -55,9 +55,12 @@ def still_serves(server):
 
 @pytest.mark.parametrize("args,why", [
     (["--lisen", "127.0.0.1:0"], "--listen"), (["--listen"], "--listen"), (["--set", "nonsense"], "nonsense"),
-    (["--set", "limits.mesage=5"], "limits.message"), (["--set", "limits.message=many"], "limits.message"), (["--set", "limits.message=-1"], "limits.message"),
-    (["--set", "script.time=soon"], "script.time"), (["--set", "log.format=xml"], "json"), (["--tls", "only-one-file"], "only-one-file"),
-    (["--tls", "/no/cert.pem,/no/key.pem"], "/no/"), (["--config", "/no/such.conf.lua"], "/no/such.conf.lua"), (["extra.lua"], "extra.lua"),
+    (["--set", "limits.mesage=5"], "limits.message"), (["--set", "limits.message=many"], "limits.message"),
+    (["--set", "limits.message=-1"], "limits.message"),
+    (["--set", "script.time=soon"], "script.time"), (["--set", "log.format=xml"], "json"),
+    (["--tls", "only-one-file"], "only-one-file"),
+    (["--tls", "/no/cert.pem,/no/key.pem"], "/no/"), (["--config", "/no/such.conf.lua"], "/no/such.conf.lua"),
+    (["extra.lua"], "extra.lua"),
 ])
 def test_wrong_flags(apps, args, why):
     _, text = refuses("run", apps / "echo.lua", "--listen", "127.0.0.1:0", *args)
@@ -71,8 +74,10 @@ def test_wrong_commands(apps):
 
 
 @pytest.mark.parametrize("text,why", [
-    ("return { limits = { mesage = 5 } }", "limits.message"), ("return { lisen = '127.0.0.1:0' }", "listen"), ("return 5", "(?i)table"),
-    ("return { limits = { message = 'many' } }", "limits.message"), ("return {", "conf.lua:1"), ("while true do end", "conf.lua"), ("error 'x'", "conf.lua:1"),
+    ("return { limits = { mesage = 5 } }", "limits.message"), ("return { lisen = '127.0.0.1:0' }", "listen"),
+    ("return 5", "(?i)table"),
+    ("return { limits = { message = 'many' } }", "limits.message"), ("return {", "conf.lua:1"),
+    ("while true do end", "conf.lua"), ("error 'x'", "conf.lua:1"),
 ])
 def test_wrong_configuration_file(tmp_path, apps, text, why):
     path = tmp_path / "moontide.conf.lua"
@@ -83,13 +88,15 @@ def test_wrong_configuration_file(tmp_path, apps, text, why):
 
 def test_run_is_the_default_command(apps, tmp_path):
     """`moontide SCRIPT` is `moontide run SCRIPT`, and check tests without starting."""
-    running = subprocess.Popen([BIN, str(apps / "echo.lua"), "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment())
+    running = subprocess.Popen([BIN, str(apps / "echo.lua"), "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=clean_environment())
     try:
         Lines(running.stdout).wait("^moontide: ready http://127.0.0.1:")
     finally:
         running.terminate()
         assert running.wait(10) == 0
-    checked = subprocess.run([BIN, "check", str(apps / "chat.lua")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=clean_environment(), check=False)
+    checked = subprocess.run([BIN, "check", str(apps / "chat.lua")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             env=clean_environment(), check=False)
     assert checked.returncode == 0, checked.stdout
     bad = tmp_path / "bad.lua"
     bad.write_text("return { on_message = 5 }")
@@ -112,14 +119,19 @@ def test_configuration_file_and_precedence(serve, tmp_path, connect):
 
 
 @pytest.mark.parametrize("text,why", [
-    ("local app = {\nreturn app", "app.lua:2"), ("return", "table"), ("return 'text'", "table"), ("return { on_message = 5 }", "on_message"),
-    ("return { on_mesage = print }", "on_message"), ("return { on = { chat = true } }", "chat"), ("error 'at load'", "app.lua:1: at load"),
-    ("return { rooms = 5 }", "rooms"), ("return { protocols = 'chat' }", "protocols"), ("return { accepts = { x = 'integr' }, on = { x = print } }", "integr"),
-    ("require 'no.such.module' return {}", "no.such.module"), ("x = 1 return {}", "app.lua:1"), ("os.execute 'true' return {}", "app.lua:1"),
+    ("local app = {\nreturn app", "app.lua:2"), ("return", "table"), ("return 'text'", "table"),
+    ("return { on_message = 5 }", "on_message"),
+    ("return { on_mesage = print }", "on_message"), ("return { on = { chat = true } }", "chat"),
+    ("error 'at load'", "app.lua:1: at load"),
+    ("return { rooms = 5 }", "rooms"), ("return { protocols = 'chat' }", "protocols"),
+    ("return { accepts = { x = 'integr' }, on = { x = print } }", "integr"),
+    ("require 'no.such.module' return {}", "no.such.module"), ("x = 1 return {}", "app.lua:1"),
+    ("os.execute 'true' return {}", "app.lua:1"),
     ("\x1bLua", "app.lua"), ("", "table"),
     # metamethods would run while the table is checked: without end, with wrong types, changing what is being walked
     ("return setmetatable({}, { __index = function() while true do end end })", "metatable"),
-    ("return setmetatable({}, { __index = { on = 5 } })", "metatable"), ("return { on = setmetatable({}, { __index = {} }) }", "app.on: "),
+    ("return setmetatable({}, { __index = { on = 5 } })", "metatable"),
+    ("return { on = setmetatable({}, { __index = {} }) }", "app.on: "),
     ("local app = { routes = {} } app.routes['/a'] = setmetatable({}, { __index = function() for i = 1, 100 do app.routes['/x' .. i] = {} end end }) return app",
      "app.routes['/a']: "),
 ])
@@ -172,7 +184,8 @@ def test_room_with_a_name_of_10_mb(server, connect):
     fine(ws)
 
 
-@pytest.mark.parametrize("text", ["[" * 10000, "[" * 10000 + "]" * 10000, '{"type":' * 5000 + "1" + "}" * 5000, '{"type":"fine","x":' + "[" * 10000 + "]" * 10000 + "}"])
+@pytest.mark.parametrize("text", ["[" * 10000, "[" * 10000 + "]" * 10000, '{"type":' * 5000 + "1" + "}" * 5000,
+                                  '{"type":"fine","x":' + "[" * 10000 + "]" * 10000 + "}"])
 def test_json_nested_10000_deep(server, connect, text):
     ws = connect(server)
     ws.text(text)
@@ -180,7 +193,8 @@ def test_json_nested_10000_deep(server, connect, text):
     fine(ws)
 
 
-@pytest.mark.parametrize("text", ["", "{", "nul", "[1,]", '{"a":1,}', "{'a':1}", '"\\ud800"', '{"type":"fine"} x', "NaN", "01", "\ufeff{}", '"\x01"', "1e999999", "{\"type\":\"fine\",\"n\":-}"])
+@pytest.mark.parametrize("text", ["", "{", "nul", "[1,]", '{"a":1,}', "{'a':1}", '"\\ud800"', '{"type":"fine"} x', "NaN", "01",
+                                  "\ufeff{}", '"\x01"', "1e999999", "{\"type\":\"fine\",\"n\":-}"])
 def test_bad_json(server, connect, text):
     ws = connect(server)
     ws.text(text)
@@ -188,7 +202,8 @@ def test_bad_json(server, connect, text):
     fine(ws)
 
 
-@pytest.mark.parametrize("text", ["null", "5", "true", '"text"', "[]", "{}", '{"type":5}', '{"type":null}', '{"type":"__index"}', '{"type":"nope"}', '{"type":["fine"]}'])
+@pytest.mark.parametrize("text", ["null", "5", "true", '"text"', "[]", "{}", '{"type":5}', '{"type":null}', '{"type":"__index"}',
+                                  '{"type":"nope"}', '{"type":["fine"]}'])
 def test_json_that_no_handler_takes(server, connect, text):
     ws = connect(server)
     ws.text(text)

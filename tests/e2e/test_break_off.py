@@ -28,13 +28,17 @@ end
 return app
 """
 HTTP = {
-    "nothing sent": b"", "half a head": b"GET / HTTP/1.1\r\nHo", "half a body": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc",
+    "nothing sent": b"", "half a head": b"GET / HTTP/1.1\r\nHo",
+    "half a body": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc",
     "a waiting handler": head("/wait"), "a file": head("/file.bin"), "a stream": head("/stream"), "a big answer": head("/big"),
-    "many pipelined answers": head("/big") * 5 + head("/wait"), "a waiting on_connect": upgrade_head("/slow-connect"), "a refused request": b"BAD\r\n\r\n",
+    "many pipelined answers": head("/big") * 5 + head("/wait"), "a waiting on_connect": upgrade_head("/slow-connect"),
+    "a refused request": b"BAD\r\n\r\n",
 }
 FRAMES = {
-    "idle": b"", "half a frame": frame(1, "0123456789")[:9], "half a message": frame(1, "abc", fin=False), "a full outbox": frame(1, "flood"),
-    "a full outbox and a waiting handler": frame(1, "flood") + frame(1, "wait") * 5, "conflation": frame(1, "keyed"), "drain": frame(1, "drain"),
+    "idle": b"", "half a frame": frame(1, "0123456789")[:9], "half a message": frame(1, "abc", fin=False),
+    "a full outbox": frame(1, "flood"),
+    "a full outbox and a waiting handler": frame(1, "flood") + frame(1, "wait") * 5, "conflation": frame(1, "keyed"),
+    "drain": frame(1, "drain"),
     "a close without an end": frame(8, b"\x03\xe8"), "a violation": b"\xff\xff\xff\xff",
 }
 WAYS = {"reset": Wire.reset, "close": Wire.close_socket}

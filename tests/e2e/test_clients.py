@@ -92,8 +92,10 @@ def test_aiohttp(serve):
 def test_curl_handshake(serve):
     """The handshake that people type to look at a server. curl shows the head once the first frame comes."""
     server = serve('return { on_open = function(conn) conn:send "hello curl" end }')
-    curl = subprocess.Popen(["curl", "-sS", "-i", "-N", "--http1.1", "-m", "20", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket",
-                             "-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", server.url + "/"],
+    curl = subprocess.Popen(["curl", "-sS", "-i", "-N", "--http1.1", "-m", "20", "-H", "Connection: Upgrade", "-H",
+                             "Upgrade: websocket",
+                             "-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                             server.url + "/"],
                             stdout=subprocess.PIPE)
     try:
         shown = b""
@@ -112,7 +114,8 @@ def test_curl_http(serve):
     server = serve(ECHO)
 
     def curl(*args, data=""):
-        return subprocess.run(["curl", "-sS", "-m", "20", *args], check=True, stdout=subprocess.PIPE, input=data.encode()).stdout.decode()
+        return subprocess.run(["curl", "-sS", "-m", "20", *args], check=True, stdout=subprocess.PIPE,
+                              input=data.encode()).stdout.decode()
 
     assert '"path":"/a"' in curl(server.url + "/a")
     assert '"got":"x=1"' in curl("-d", "x=1", server.url + "/a")

@@ -18,7 +18,9 @@ function app.on.publish(conn, msg)
 end
 return app
 """
-OFFERS = [None, "permessage-deflate", "permessage-deflate; client_max_window_bits"] + [f"permessage-deflate; server_max_window_bits={b}" for b in range(9, 16)]
+OFFERS = [None, "permessage-deflate",
+          "permessage-deflate; client_max_window_bits"] + [f"permessage-deflate; server_max_window_bits={b}"
+                                                           for b in range(9, 16)]
 
 
 class Reader:
@@ -59,7 +61,8 @@ class Reader:
 @pytest.mark.parametrize("size", [8, 3000, 40000])
 def test_everybody_gets_everything(serve, authority, size):
     chain, key = authority.issue("fan", "localhost", "127.0.0.1")
-    server = serve(APP, "--tls", f"{chain},{key}", listen=("http://127.0.0.1:0", "https://127.0.0.1:0"), settings={"limits.outbox": "64m"})
+    server = serve(APP, "--tls", f"{chain},{key}", listen=("http://127.0.0.1:0", "https://127.0.0.1:0"),
+                   settings={"limits.outbox": "64m"})
     plain, secure = (("127.0.0.1", int(url.rsplit(":", 1)[1])) for url in server.urls)
     readers = [Reader(plain, offer, slow) for offer in OFFERS for slow in (False, True)]
     readers += [Reader(secure, offer, slow, tls=authority.client()) for offer in OFFERS[:3] for slow in (False, True)]

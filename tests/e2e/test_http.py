@@ -32,8 +32,10 @@ function app.on_http(req)
   elseif p == "/broken" then
     return 200, function() error "broken in the stream" end
   elseif p == "/show" then
-    return 200, { method = req.method, path = req.path, q = req.query.q, agent = req.headers["user-agent"], AGENT = req.headers["User-Agent"],
-      cookie = req.cookies.c, ip = req.ip, origin = req.origin, tls = req.tls and true or false, token = req:token(), key = req:token "key", body = req.body }
+    return 200, { method = req.method, path = req.path, q = req.query.q,
+      agent = req.headers["user-agent"], AGENT = req.headers["User-Agent"],
+      cookie = req.cookies.c, ip = req.ip, origin = req.origin, tls = req.tls and true or false,
+      token = req:token(), key = req:token "key", body = req.body }
   elseif p == "/bad1" then return "not a status"
   elseif p == "/bad2" then return 99, "x"
   end
@@ -78,8 +80,10 @@ def test_failures(site):
 
 
 def test_request_fields(site):
-    got = get(site, "/show?q=a%20b+c&x=1", "POST", b"body", User_Agent="test", Cookie='a=1; c="two"', Origin="http://o", Authorization="Bearer t1").json()
-    assert got.pop("key") == "t1" and got == {"method": "POST", "path": "/show", "q": "a b c", "agent": "test", "AGENT": "test", "cookie": "two", "ip": "127.0.0.1", "origin": "http://o",
+    got = get(site, "/show?q=a%20b+c&x=1", "POST", b"body", User_Agent="test", Cookie='a=1; c="two"', Origin="http://o",
+              Authorization="Bearer t1").json()
+    assert got.pop("key") == "t1" and got == {"method": "POST", "path": "/show", "q": "a b c", "agent": "test", "AGENT": "test",
+                                              "cookie": "two", "ip": "127.0.0.1", "origin": "http://o",
                    "tls": False, "token": "t1", "body": "body"}
     assert get(site, "/show?key=k1").json()["key"] == "k1" and get(site, "/show", Cookie="key=k2").json()["key"] == "k2"
 
@@ -129,7 +133,10 @@ local tide = require "moontide"
 local app = { routes = {} }
 function app.on_connect(req) if req.query.ban then return nil, "banned" end return { user = req.query.name or "guest" } end
 app.routes["/rooms/:room"] = {
-  on_connect = function(req) if req.params.room == "closed" then tide.reject(410, "gone") end return { user = req.user .. "@" .. req.params.room } end,
+  on_connect = function(req)
+    if req.params.room == "closed" then tide.reject(410, "gone") end
+    return { user = req.user .. "@" .. req.params.room }
+  end,
   on_open = function(conn) conn:send { room = conn.params.room, user = conn.user, path = conn.path } end,
   on_message = function(conn, text) conn:send("room " .. text) end,
 }
@@ -147,7 +154,8 @@ def test_routes(serve, connect):
     ws.text("x")
     ws.expect("room x")
     connect(server, "/rooms/special").expect(special=True, user="guest")
-    for target, status in (("/", 404), ("/rooms", 404), ("/rooms/a/b", 404), ("/other", 404), ("/rooms/a?ban=1", 403), ("/rooms/closed", 410)):
+    for target, status in (("/", 404), ("/rooms", 404), ("/rooms/a/b", 404), ("/other", 404), ("/rooms/a?ban=1", 403),
+                           ("/rooms/closed", 410)):
         with pytest.raises(Refused) as why:
             connect(server, target)
         assert why.value.status == status, target

@@ -90,7 +90,8 @@ def test_port_in_use(serve, apps):
     echo(server.address)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:http", "300.1.1.1:80", "[::1:80", "unix:", "192.0.2.1:0", "unix:/no/such/folder/s", "unix:/" + "x" * 200])
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:http", "300.1.1.1:80", "[::1:80", "unix:", "192.0.2.1:0",
+                                     "unix:/no/such/folder/s", "unix:/" + "x" * 200])
 def test_bad_addresses(apps, address):
     _, text = refuses("run", apps / "echo.lua", "--listen", address)
     assert address.removeprefix("unix:")[:60] in text, text

@@ -4,12 +4,17 @@ APP = """
 local tide = require "moontide"
 local app = { on = {} }
 app.rooms = {
-  ["*"] = { grace = 0, on_join = function(room, who) room:send { joined = who.user or who.id } end, on_leave = function(room, who) room:send { left = who.user or who.id } end },
+  ["*"] = { grace = 0,
+    on_join = function(room, who) room:send { joined = who.user or who.id } end,
+    on_leave = function(room, who) room:send { left = who.user or who.id } end },
   ["quiet*"] = {},
   ["current"] = { current = true },
 }
 function app.on_connect(req) return { user = req.query.user, data = { tag = req.query.tag } } end
-function app.on.join(conn, msg) assert(conn:join(msg.room, msg.info)) return { members = tide.room(msg.room):members(), count = tide.room(msg.room):count() } end
+function app.on.join(conn, msg)
+  assert(conn:join(msg.room, msg.info))
+  return { members = tide.room(msg.room):members(), count = tide.room(msg.room):count() }
+end
 function app.on.leave(conn, msg) return { left = conn:leave(msg.room) } end
 function app.on.say(conn, msg)
   local except = msg.except == "me" and conn or msg.except == "tab" and tide.state.tab or msg.except
@@ -28,7 +33,9 @@ function app.on.conn(conn, msg)
 end
 function app.on.kick(conn, msg) tide.user(msg.user):close(4403, "kicked") end
 function app.on.login(conn, msg) conn.user = msg.user end
-function app.on.me(conn) return { id = conn.id, ip = conn.ip, user = conn.user, tag = conn.data.tag, rooms = conn:rooms(), path = conn.path, q = conn.query.tag } end
+function app.on.me(conn)
+  return { id = conn.id, ip = conn.ip, user = conn.user, tag = conn.data.tag, rooms = conn:rooms(), path = conn.path, q = conn.query.tag }
+end
 function app.on.rooms(conn, msg) return { rooms = tide.rooms(msg.prefix or "") } end
 function app.on.conns(conn) local n = 0 for c in tide.conns() do n = n + 1 end return { n = n } end
 function app.on.has(conn, msg) return { conn = tide.room(msg.room):has(conn), user = tide.room(msg.room):has(msg.user) } end
@@ -59,13 +66,15 @@ def test_identity(serve, connect):
 def test_rooms_and_except(serve, connect):
     server = serve(APP)
     ann, tab, bob, cyd = (connect(server, f"/?user={u}") for u in ("ann", "ann", "bob", "cyd"))
-    assert call(ann, "join", room="quiet", info={"n": 1})["members"] == [{"user": "ann", "id": call(ann, "me")["id"], "info": {"n": 1}}]
+    assert call(ann, "join", room="quiet", info={"n": 1})["members"] == [{"user": "ann", "id": call(ann, "me")["id"],
+        "info": {"n": 1}}]
     for ws in (tab, bob, cyd):
         call(ws, "join", room="quiet")
     assert call(ann, "join", room="quiet")["count"] == 3
     call(tab, "remember", **{"as": "tab"})
     call(bob, "remember", **{"as": "bob"})
-    for text, except_, hear in (("all", None, "ann tab bob cyd"), ("me", "me", "tab bob cyd"), ("user", "ann", "bob cyd"), ("conn", "tab", "ann bob cyd"),
+    for text, except_, hear in (("all", None, "ann tab bob cyd"), ("me", "me", "tab bob cyd"), ("user", "ann", "bob cyd"),
+                                ("conn", "tab", "ann bob cyd"),
                                 ("list", "both", "cyd")):
         ann.text({"type": "say", "room": "quiet", "text": text, **({"except": except_} if except_ else {})})
         for name, ws in (("ann", ann), ("tab", tab), ("bob", bob), ("cyd", cyd)):

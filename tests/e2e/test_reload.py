@@ -119,7 +119,8 @@ def test_new_module_and_script_through_a_link(serve, connect, until, tmp_path):
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
         (folder / name / "part.lua").write_text(f'return "{name}"')
-        (folder / name / "app.lua").write_text('local part = require "part" return { on_message = function(conn) conn:send(part) end }')
+        (folder / name / "app.lua").write_text('local part = require "part"\n'
+                                               'return { on_message = function(conn) conn:send(part) end }')
     link = tmp_path / "current"
     link.symlink_to(folder / "a")
     server = serve(link / "app.lua", watch=True)

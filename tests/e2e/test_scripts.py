@@ -147,7 +147,8 @@ def test_rooms(serve, connect):
     assert [r["name"] for r in call(b, "list", prefix="s")["rooms"]] == ["s"]
     assert call(b, "leave", room="s") == {"room": "s"}
     for command, code in (({"type": "leave", "room": "s"}, "not_found"), ({"type": "publish", "room": "s", "data": 1}, "denied"),
-                          ({"type": "join"}, "invalid"), ({"type": "join", "room": "x" * 101}, "invalid"), ({"type": "dance"}, "unknown_type")):
+                          ({"type": "join"}, "invalid"), ({"type": "join", "room": "x" * 101}, "invalid"),
+                          ({"type": "dance"}, "unknown_type")):
         b.text({**command, "id": 5})
         b.expect(type="error", id=5, code=code)
 
@@ -174,7 +175,8 @@ def test_live(serve, connect):
 # ---- auth ----
 
 @pytest.mark.parametrize("how", [
-    {"headers": {"Authorization": "Bearer token123"}}, {"headers": {"authorization": "bearer token123"}}, {"target": "/?token=token123"},
+    {"headers": {"Authorization": "Bearer token123"}}, {"headers": {"authorization": "bearer token123"}},
+    {"target": "/?token=token123"},
     {"protocols": ["bearer", "token123"]}])
 def test_auth_good_tokens(serve, connect, how):
     ws = connect(serve(SCRIPTS / "auth.lua"), **how)
@@ -186,8 +188,10 @@ def test_auth_good_tokens(serve, connect, how):
 
 
 @pytest.mark.parametrize("how,status", [
-    ({}, 401), ({"headers": {"Authorization": "Bearer wrong"}}, 401), ({"headers": {"Authorization": "Basic token123"}}, 401), ({"target": "/?token="}, 401),
-    ({"target": "/?token=token1234"}, 401), ({"headers": {"Authorization": "Bearer token123", "Origin": "https://evil.example"}}, 403),
+    ({}, 401), ({"headers": {"Authorization": "Bearer wrong"}}, 401), ({"headers": {"Authorization": "Basic token123"}}, 401),
+    ({"target": "/?token="}, 401),
+    ({"target": "/?token=token1234"}, 401), ({"headers": {"Authorization": "Bearer token123", "Origin": "https://evil.example"}},
+                                             403),
     ({"headers": {"Authorization": "Bearer token123", "Origin": "null"}}, 403)])
 def test_auth_refusals(serve, connect, how, status):
     server = serve(SCRIPTS / "auth.lua")
@@ -199,7 +203,8 @@ def test_auth_refusals(serve, connect, how, status):
 
 
 def test_auth_settings_and_origins(serve, connect):
-    server = serve(SCRIPTS / "auth.lua", env={"AUTH_TOKENS": "s1=ann s2=bob", "AUTH_ORIGINS": "https://app.example https://other.example"})
+    server = serve(SCRIPTS / "auth.lua", env={"AUTH_TOKENS": "s1=ann s2=bob",
+                                              "AUTH_ORIGINS": "https://app.example https://other.example"})
     for origin in ("https://app.example", "https://other.example", "http://localhost"):
         connect(server, headers={"Authorization": "Bearer s2", "Origin": origin}).expect(type="welcome", user="bob")
     with pytest.raises(Refused) as why:
@@ -253,7 +258,8 @@ def test_files_wrong_use(serve, connect):
     ws = connect(serve(SCRIPTS / "files.lua"))
     ws.binary(b"unannounced")
     ws.expect(type="error", code="denied")
-    for fields in ({"name": "", "size": 5}, {"name": "x", "size": 0}, {"name": "x", "size": 1 << 40}, {"name": "x", "size": "5"}, {"size": 5}):
+    for fields in ({"name": "", "size": 5}, {"name": "x", "size": 0}, {"name": "x", "size": 1 << 40}, {"name": "x", "size": "5"},
+                   {"size": 5}):
         ws.text({"type": "begin", "id": 1, **fields})
         ws.expect(type="error", id=1, code="invalid")
     call(ws, "begin", name="x", size=3)

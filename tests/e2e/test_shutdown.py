@@ -133,7 +133,8 @@ def test_output_that_nobody_reads_any_more(tmp_path):
     script = tmp_path / "app.lua"
     script.write_text(APP)
     out, log = os.pipe(), os.pipe()
-    running = subprocess.Popen([BIN, "run", script, "--listen", "127.0.0.1:0"], stdout=out[1], stderr=log[1], env=clean_environment())
+    running = subprocess.Popen([BIN, "run", script, "--listen", "127.0.0.1:0"], stdout=out[1], stderr=log[1],
+                               env=clean_environment())
     try:
         port = int(os.read(out[0], 1000).decode().rsplit(":", 1)[1])
         for fd in (*out, *log):

@@ -14,9 +14,12 @@ def site(tmp_path, serve):
     (root / "sub").mkdir(parents=True)
     (root / "bare").mkdir()
     (root / ".git").mkdir()
-    for name, data in {"index.html": b"<p>home", "app.js": b"let x", "style.css": b"p{}", "data.json": b"{}", "pic.png": b"\x89PNG", "pic.svg": b"<svg/>",
-                       "note.txt": "grün".encode(), "mod.wasm": b"\0asm", "what.ever": b"?", "digits": b"0123456789", "empty.txt": b"",
-                       "sub/index.html": b"<p>sub", "with space.txt": b"space", ".secret": b"no", ".git/config": b"no", "big.bin": os.urandom(3 << 20)}.items():
+    for name, data in {"index.html": b"<p>home", "app.js": b"let x", "style.css": b"p{}", "data.json": b"{}",
+                       "pic.png": b"\x89PNG", "pic.svg": b"<svg/>",
+                       "note.txt": "grün".encode(), "mod.wasm": b"\0asm", "what.ever": b"?", "digits": b"0123456789",
+                       "empty.txt": b"",
+                       "sub/index.html": b"<p>sub", "with space.txt": b"space", ".secret": b"no", ".git/config": b"no",
+                       "big.bin": os.urandom(3 << 20)}.items():
         (root / name).write_bytes(data)
     (tmp_path / "outside.txt").write_text("outside")
     (root / "link.txt").symlink_to(tmp_path / "outside.txt")
@@ -30,8 +33,10 @@ def get(server, target, method="GET", **headers):
 
 
 @pytest.mark.parametrize("name,kind", [
-    ("index.html", "text/html"), ("app.js", "text/javascript"), ("style.css", "text/css"), ("data.json", "application/json"), ("pic.png", "image/png"),
-    ("pic.svg", "image/svg+xml"), ("note.txt", "text/plain"), ("mod.wasm", "application/wasm"), ("what.ever", "application/octet-stream")])
+    ("index.html", "text/html"), ("app.js", "text/javascript"), ("style.css", "text/css"), ("data.json", "application/json"),
+    ("pic.png", "image/png"),
+    ("pic.svg", "image/svg+xml"), ("note.txt", "text/plain"), ("mod.wasm", "application/wasm"),
+    ("what.ever", "application/octet-stream")])
 def test_types(site, name, kind):
     got = get(site, "/" + name)
     assert got.status == 200 and got.headers["content-type"].split(";")[0] == kind
@@ -59,17 +64,20 @@ def test_head(site):
 def test_etag_and_304(site):
     first = get(site, "/digits")
     tag, date = first.headers["etag"], first.headers["last-modified"]
-    for headers in ({"If_None_Match": tag}, {"If_None_Match": f'"other", {tag}'}, {"If_None_Match": "*"}, {"If_Modified_Since": date}):
+    for headers in ({"If_None_Match": tag}, {"If_None_Match": f'"other", {tag}'}, {"If_None_Match": "*"},
+                    {"If_Modified_Since": date}):
         got = get(site, "/digits", **headers)
         assert got.status == 304 and not got.body and got.headers["etag"] == tag, headers
-    for headers in ({"If_None_Match": '"other"'}, {"If_None_Match": '"other"', "If_Modified_Since": date}, {"If_Modified_Since": "Thu, 01 Jan 1970 00:00:00 GMT"},
+    for headers in ({"If_None_Match": '"other"'}, {"If_None_Match": '"other"', "If_Modified_Since": date},
+                    {"If_Modified_Since": "Thu, 01 Jan 1970 00:00:00 GMT"},
                     {"If_Modified_Since": "rubbish"}):
         assert get(site, "/digits", **headers).status == 200, headers
     (site.root / "digits").write_bytes(b"9876543210!")
     assert get(site, "/digits", If_None_Match=tag).status == 200
 
 
-@pytest.mark.parametrize("value,part", [("bytes=0-0", b"0"), ("bytes=2-4", b"234"), ("bytes=5-", b"56789"), ("bytes=-3", b"789"), ("bytes=0-99", b"0123456789"), ("bytes=-99", b"0123456789")])
+@pytest.mark.parametrize("value,part", [("bytes=0-0", b"0"), ("bytes=2-4", b"234"), ("bytes=5-", b"56789"), ("bytes=-3", b"789"),
+                                        ("bytes=0-99", b"0123456789"), ("bytes=-99", b"0123456789")])
 def test_ranges(site, value, part):
     got = get(site, "/digits", Range=value)
     assert got.status == 206 and got.body == part
@@ -88,9 +96,12 @@ def test_ranges_that_cannot_be_met_or_read(site):
     assert get(site, "/digits", Range="bytes=0-1", If_Range='"old"').status == 200
 
 
-@pytest.mark.parametrize("target", ["/.secret", "/.git/config", "/../outside.txt", "/sub/../../outside.txt", "/%2e%2e/outside.txt", "/..%2foutside.txt",
-                                    "/%2e%2e%2foutside.txt", "/sub/%2e%2e/%2e%2e/outside.txt", "/..\\outside.txt", "/link.txt", "//etc/passwd", "/etc/passwd",
-                                    "/sub/.%00/x", "/note.txt%00.html", "/%zz", "/%", "/....//outside.txt", "/nothing.html", "/sub/nothing"])
+@pytest.mark.parametrize("target", ["/.secret", "/.git/config", "/../outside.txt", "/sub/../../outside.txt",
+                                    "/%2e%2e/outside.txt", "/..%2foutside.txt",
+                                    "/%2e%2e%2foutside.txt", "/sub/%2e%2e/%2e%2e/outside.txt", "/..\\outside.txt", "/link.txt",
+                                    "//etc/passwd", "/etc/passwd",
+                                    "/sub/.%00/x", "/note.txt%00.html", "/%zz", "/%", "/....//outside.txt", "/nothing.html",
+                                    "/sub/nothing"])
 def test_no_way_out(site, target):
     got = get(site, target)
     assert got.status in (400, 403, 404), got

@@ -8,7 +8,9 @@ local tide = require "moontide"
 local app = {}
 function app.on_open(conn) if conn.path == "/log" then conn:join "log" end end
 function app.on_message(conn, text)
-  if text == "close" then conn:close(4000) elseif text == "latency" then conn:send { latency = conn.latency or -1 } else conn:send(text) end
+  if text == "close" then conn:close(4000)
+  elseif text == "latency" then conn:send { latency = conn.latency or -1 }
+  else conn:send(text) end
 end
 function app.on_close(conn, code) tide.room "log":send { closed = conn.path, code = code } end
 return app

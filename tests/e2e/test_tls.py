@@ -109,8 +109,10 @@ def test_bad_pairs_refuse_to_start(authority, local, tmp_path, apps):
     empty, rubbish = tmp_path / "empty.pem", tmp_path / "rubbish.pem"
     empty.write_text("")
     rubbish.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
-    for chain, key, names_it in ((local[0], other[1], "stray.key"), (tmp_path / "no.pem", local[1], "no.pem"), (local[0], tmp_path / "no.key", "no.key"),
-                                 (empty, local[1], "empty.pem"), (rubbish, local[1], "rubbish.pem"), (local[0], local[0], "local.chain.pem")):
+    for chain, key, names_it in ((local[0], other[1], "stray.key"), (tmp_path / "no.pem", local[1], "no.pem"),
+                                 (local[0], tmp_path / "no.key", "no.key"),
+                                 (empty, local[1], "empty.pem"), (rubbish, local[1], "rubbish.pem"),
+                                 (local[0], local[0], "local.chain.pem")):
         _, text = refuses("run", apps / "echo.lua", "--listen", "127.0.0.1:0", "--tls", f"{chain},{key}")
         assert names_it in text, text
     for passphrase in ({}, {"MOONTIDE_TLS_PASSPHRASE": "wrong"}):
@@ -166,7 +168,8 @@ def test_sessions_resume_and_wrong_clients_do_no_harm(serve, authority, local):
     again = context.wrap_socket(raw.sock, server_hostname="127.0.0.1", session=session)
     assert again.session_reused
     again.close()
-    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"x" * 1000, b"\x16\x03\x01\x02\x00\x01", b"\0" * 64, b""):
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"x" * 1000, b"\x16\x03\x01\x02\x00\x01", b"\0" * 64,
+                    b""):
         with Wire(server.address) as wire:
             wire.send(garbage)
             wire.take_eof()  # half a handshake ends by handshake.timeout

@@ -128,8 +128,14 @@ def test_on_connect_in_flight_over_a_reload(serve, connect, until):
     text = """
     local tide = require "moontide"
     local app, name = {}, "%s"
-    function app.on_connect(req) if req.path == "/slow" then while not tide.state.go do tide.sleep(0.01) end end return { data = { by = name } } end
-    function app.on_open(conn) if conn.path == "/go" then tide.state.go = true end conn:send { connected = conn.data.by, opened = name } end
+    function app.on_connect(req)
+      while req.path == "/slow" and not tide.state.go do tide.sleep(0.01) end
+      return { data = { by = name } }
+    end
+    function app.on_open(conn)
+      if conn.path == "/go" then tide.state.go = true end
+      conn:send { connected = conn.data.by, opened = name }
+    end
     return app"""
     server = serve(text % "old", watch=True)
     slow = Wire(server.address)
@@ -167,7 +173,10 @@ def test_what_the_client_sent_before_it_went_is_handled(serve, connect):
     server = serve("""
     local tide = require "moontide"
     local app = {}
-    function app.on_message(conn, text) tide.sleep(0.02) tide.room "log":send { text = text, answered = (conn:send "x") or false } end
+    function app.on_message(conn, text)
+      tide.sleep(0.02)
+      tide.room "log":send { text = text, answered = (conn:send "x") or false }
+    end
     function app.on_open(conn) if conn.path == "/log" then conn:join "log" end end
     function app.on_close(conn, code, reason) tide.room "log":send { code = code, reason = reason, rooms = conn:rooms() } end
     return app""")

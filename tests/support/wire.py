@@ -42,7 +42,8 @@ def frame(op, payload=b"", fin=True, rsv=0, mask=b"\x12\x34\x56\x78", length=Non
     width = width or (1 if n < 126 else 2 if n < 65536 else 8)
     bit = 0x80 if mask is not None else 0
     head = bytes([(0x80 if fin else 0) | rsv | op])
-    head += bytes([bit | n]) if width == 1 else bytes([bit | 126]) + struct.pack(">H", n) if width == 2 else bytes([bit | 127]) + struct.pack(">Q", n)
+    head += bytes([bit | n]) if width == 1 else bytes([bit | 126]) + struct.pack(">H",
+        n) if width == 2 else bytes([bit | 127]) + struct.pack(">Q", n)
     return head + (mask + masked(payload, mask) if mask is not None else payload)
 
 
@@ -93,7 +94,8 @@ class Wire:
             self.sock = self._connect(address, timeout, rcvbuf)
         self.timeout, self.pending = timeout, bytearray()
         if tls:
-            self.sock = tls.wrap_socket(self.sock, server_hostname=name or (address[0] if isinstance(address, tuple) else "localhost"))
+            self.sock = tls.wrap_socket(self.sock, server_hostname=name
+                                        or (address[0] if isinstance(address, tuple) else "localhost"))
 
     @staticmethod
     def _connect(address, timeout, rcvbuf):

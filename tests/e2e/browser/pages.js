@@ -109,7 +109,8 @@ const tests = {
     fs.writeFileSync(copy, text);
     const server = await Server.start(copy, chatFolder);
     const [ann, bob] = await twoPeople(browser, server);
-    const left = [ann, bob].map((page) => page.evaluate(() => new Promise((gone) => { state.socket.addEventListener("close", () => gone(true)); })).catch(() => false));
+    const lost = () => new Promise((gone) => { state.socket.addEventListener("close", () => gone(true)); });
+    const left = [ann, bob].map((page) => page.evaluate(lost).catch(() => false));
     let dropped = false;
     for (const gone of left) gone.then((yes) => { dropped = dropped || yes; });
     await say(ann, "before");
