@@ -52,7 +52,7 @@ check_clang() {
 }
 
 check_asan() {
-    ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    SUITE_TIMEOUT=60 UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 \
         build_and_test asan "${options_checked[@]}" -DMOONTIDE_SANITIZE=address,undefined
 }
 
@@ -67,7 +67,7 @@ check_gc() {
         return
     }
     stress_build || return 1
-    LD_LIBRARY_PATH=$stress_folder build_and_test gc "${options_checked[@]}"
+    SUITE_TIMEOUT=60 LD_LIBRARY_PATH=$stress_folder build_and_test gc "${options_checked[@]}"
 }
 
 check_slow() {

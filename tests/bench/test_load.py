@@ -23,8 +23,9 @@ def free_port():
         return s.getsockname()[1]
 
 
-def load(port, scenario, *more):
-    command = [FOLDER / "bench_load", "--port", str(port), "--scenario", scenario, "--warm", "0", "--seconds", "0.2", *more]
+def load(port, scenario, *more, seconds=0.5):
+    command = [FOLDER / "bench_load", "--port", str(port), "--scenario", scenario, "--warm", "0", "--seconds", str(seconds)]
+    command += more
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -147,7 +148,7 @@ def test_a_wrong_server_is_found_out(answer, reason):
     server = LyingServer(answer)
     server.start()
     assert server.ready.wait(10)
-    done = load(server.port, "echo", "--connections", "1")
+    done = load(server.port, "echo", "--connections", "1", seconds=30)  # ends at the first wrong answer
     server.loop.call_soon_threadsafe(server.loop.stop)
     assert done.returncode == 1
     assert reason in done.stderr

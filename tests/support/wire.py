@@ -17,7 +17,7 @@ NAMES = {CONT: "continuation", TEXT: "text", BINARY: "binary", CLOSE: "close", P
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the sample of RFC 6455 section 1.3
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 RSV1, RSV2, RSV3 = 0x40, 0x20, 0x10
-TIMEOUT = float(os.environ.get("MOONTIDE_TEST_TIMEOUT", "10"))
+TIMEOUT = float(os.environ.get("SUITE_TIMEOUT", "10"))
 
 
 def accept_of(key):
