@@ -4,7 +4,9 @@
 
 #include "base/mem.h"
 
+#include <lua.h>
 #include <stdbool.h>
+#include <string.h>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -99,6 +101,8 @@ void *heap_alloc(void *heap, void *ptr, size_t old_size, size_t new_size)
     block = ptr ? change(ptr, old, new_size) : take(h, new_size);
     if (!block)
         return new_size <= old ? ptr : NULL; /* Lua relies on shrinking; what is too large for its class does no harm */
+    if (!ptr && old_size == LUA_TTHREAD)
+        memset(block, 0, new_size); /* Lua leaves holes in it, and mend.c looks at every word */
     h->used += new_size - old;
     return block;
 }

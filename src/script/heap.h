@@ -23,7 +23,7 @@ struct heap {
     } kept[HEAP_CLASSES];
 };
 
-/* A lua_Alloc; `heap` is the struct heap. NULL past the limit and when memory runs out. */
+/* A lua_Alloc; `heap` is the struct heap. NULL past the limit and when memory runs out. A new lua_State is zeroed. */
 void *heap_alloc(void *heap, void *ptr, size_t old_size, size_t new_size);
 /* Give everything that is kept back to malloc. */
 void heap_fini(struct heap *h);
