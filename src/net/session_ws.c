@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { WS_REASON_MAX = 123, WS_OVERFLOW_MS = 1000 };
+enum { WS_REASON_MAX = 123, WS_OVERFLOW_MS = 1000, WS_DEFLATE_ROOM = 4096 };
 
 static const struct outbox_opts control_frame = {.control = true};
 
@@ -189,10 +189,19 @@ static void deliver_deflated(struct session *s, enum frame_op op, const void *da
         deliver(s, op, n->inflated.data ? (char *)n->inflated.data : "", n->inflated.len);
 }
 
-/* Too long? Counted over fragments, and for what this frame has announced. Compressed bytes get some room of their own. */
+/* Bytes on the wire that a legal message may have: what does not compress grows, by up to an eighth in zlib's worst case (nine
+ * bits per byte), and empty blocks come on top. Inflating counts exactly. */
+static uint64_t wire_limit(const struct session *s, const struct frame_part *p)
+{
+    uint64_t limit = s->message_limit;
+
+    return p->deflated ? limit + limit / 4 + WS_DEFLATE_ROOM : limit;
+}
+
+/* Too long? Counted over fragments, and for what this frame has announced. */
 static bool over_limit(const struct session *s, const struct frame_part *p)
 {
-    uint64_t limit = (uint64_t)s->message_limit + (p->deflated ? 1024 : 0);
+    uint64_t limit = wire_limit(s, p);
 
     return p->left > limit || s->message.len + p->len > limit - p->left;
 }

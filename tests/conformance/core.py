@@ -1,7 +1,8 @@
 """What the tables are made of: cases, conversations over a WebSocket, and how a mismatch is told.
 
 A table is a module that calls talk() and case() while it is imported. A case has a name that starts with the number of the
-Autobahn case or the section it belongs to, and the name of the server it runs against: plain, big (16 MiB messages) or tls.
+Autobahn case or the section it belongs to, and the name of the server it runs against: plain, middle (1 MiB messages), big
+(16 MiB) or tls.
 """
 from support.wire import CLOSE, PING, PONG, Closed, Frame, frame
 

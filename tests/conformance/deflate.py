@@ -11,11 +11,12 @@ TAIL = b"\0\0\xff\xff"
 BOTH = {"server_no_context_takeover": None, "client_no_context_takeover": None}
 
 
-def packed(data, bits=15, level=6, finish=False):
-    """A message compressed from fresh state. finish: with BFINAL, and the empty block that RFC 7692 7.2.3.4 wants behind it."""
+def packed(data, bits=15, level=6, finish=False, memory=8):
+    """A message compressed from fresh state. finish: with BFINAL, and the empty block that RFC 7692 7.2.3.4 wants behind it.
+    memory: zlib's memLevel; with little of it, what does not compress grows by four percent."""
     if isinstance(data, str):
         data = data.encode()
-    z = zlib.compressobj(level, zlib.DEFLATED, -bits)
+    z = zlib.compressobj(level, zlib.DEFLATED, -bits, memory)
     out = z.compress(data)
     if finish:
         return out + z.flush(zlib.Z_FINISH) + b"\0"
@@ -146,8 +147,6 @@ def kinds(n):
 
 for size in (0, 1, 16, 64, 256, 1024, 4096, 16384, 65535, 65536):
     for kind, data in kinds(size).items():
-        if kind == "random" and size > 65000:
-            continue  # compressed it is larger than the limit
         op = BINARY if kind == "random" else TEXT
         talk(f"12.1 {kind} of {size}", [frame(op, packed(data), rsv=RSV1)], [(op, data)], extensions=PMD, chops=["whole"],
              tls=size == 4096)
@@ -230,6 +229,32 @@ talk("13.8 stays up after a bomb and serves the next", [frame(BINARY, packed(byt
      OPEN, extensions=PMD)
 talk("13.9 12 MiB", [frame(BINARY, packed(bytes(12 << 20)), rsv=RSV1)], [(BINARY, bytes(12 << 20))], server="big",
      extensions=PMD, chops=["whole"])
+
+
+def takes_random(name, server, size, memory, parts=1):
+    """At the limit, of bytes that do not compress: more bytes on the wire than the limit says, and legal."""
+    @case(f"13.9 random bytes, {name}, memLevel {memory}{', fragments' if parts > 1 else ''}", server)
+    def _(bench):
+        data = os.urandom(size)
+        sent = packed(data, level=1, memory=memory)
+        assert len(sent) > size
+        with bench.connect(extensions=PMD) as ws:
+            ws.send(b"".join(split(sent, len(sent) // parts + 1, op=BINARY)))
+            got = ws.frame()
+            assert got.op == BINARY, got
+            assert bench.payload(ws, got) == data
+            ws.bye()
+
+
+for memory in (1, 5, 8):
+    takes_random("64 KiB", "plain", 1 << 16, memory)
+    takes_random("64 KiB", "plain", 1 << 16, memory, parts=7)
+    takes_random("1 MiB", "middle", 1 << 20, memory)
+    takes_random("16 MiB", "big", 1 << 24, memory)
+talk("13.9 random bytes, one over the limit", [frame(BINARY, packed(os.urandom(65537)), rsv=RSV1)], [], fails(1009),
+     extensions=PMD, chops=["whole"])
+talk("13.9 more compressed bytes announced than the limit can need", [frame(BINARY, b"x", length=1 << 17, rsv=RSV1)], [],
+     fails(1009), extensions=PMD)
 
 
 @case("13.10 a small message is sent as it is")

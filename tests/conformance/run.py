@@ -20,7 +20,8 @@ sys.path.insert(0, str(HERE.parent))
 from support import certs, server as program, wire  # noqa: E402
 
 TABLES = ("handshake", "frames", "utf8", "close", "limits", "deflate", "http")
-BIG = {"limits.message": 16 << 20, "limits.outbox": 64 << 20}
+SETTINGS = {"plain": {}, "middle": {"limits.message": 1 << 20, "limits.outbox": 4 << 20},
+            "big": {"limits.message": 16 << 20, "limits.outbox": 64 << 20}}
 
 
 class Bench:
@@ -94,10 +95,8 @@ def start(needed, folder):
     """The servers that these cases need: name -> (server, bench)."""
     script, running = HERE / "echo.lua", {}
     quiet = {"log.level": "warn"}
-    if "plain" in needed:
-        running["plain"] = program.Server(script, settings=quiet)
-    if "big" in needed:
-        running["big"] = program.Server(script, settings={**quiet, **BIG})
+    for name in SETTINGS.keys() & needed:
+        running[name] = program.Server(script, settings={**quiet, **SETTINGS[name]})
     context = None
     if "tls" in needed:
         authority = certs.Authority(folder)
