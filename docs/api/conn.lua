@@ -35,7 +35,8 @@ local conn = {}
 ---Queue a text message for this client. It leaves with everything else at the end of the turn. A table is sent as JSON.
 ---
 ---Fails: `closed`; `dropped` (a `volatile` message to a slow reader); `overflow` (the outbox is over `limits.outbox`: what was
----queued is lost, the client is closed with 1013); `nomem`.
+---queued is lost, the client is closed with 1013; a message that is larger than that is taken while nothing else waits, see
+---`conn:drain`); `nomem`.
 ---Raises: when the text is not UTF-8, when the table cannot be written as JSON, and while a script loads.
 ---@param message string|table # text, or a table for JSON
 ---@param opts? moontide.send_opts # see below

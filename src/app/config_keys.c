@@ -68,7 +68,8 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .help = "Bytes of one WebSocket message, after inflating. A larger one closes the connection with 1009."},
     [CONFIG_LIMITS_OUTBOX] = {.name = "limits.outbox",
         .type = CONFIG_SIZE, .initial = "1m", .min = KILO, .max = 4 * GIGA, .live = true,
-        .help = "Bytes that may wait for one slow reader. Past it the connection is closed with 1013."},
+        .help = "Bytes that may wait for one slow reader. Past it the connection is closed with 1013. A message that is larger than "
+                "this goes out when nothing else waits."},
     [CONFIG_LIMITS_BODY] = {.name = "limits.body",
         .type = CONFIG_SIZE, .initial = "1m", .min = 0, .max = 4 * GIGA, .live = true,
         .help = "Bytes of one HTTP request body. A larger one is answered with 413."},

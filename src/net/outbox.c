@@ -232,7 +232,8 @@ void outbox_settle(struct outbox *o, struct outbox_pool *p)
 /* ---- limits ---- */
 
 /* May `len` more bytes with `tag` come in, where `replaced` (or NULL) goes? Tells how many bytes of volatile frames must be
- * dropped for it; changes nothing but the count of dropped frames. */
+ * dropped for it; changes nothing but the count of dropped frames. One frame alone may be longer than the limit: how long
+ * messages are is the sender's matter, a slow reader is who has others waiting. */
 static int admit(struct outbox *o, size_t len, uint64_t tag, size_t limit, const struct outbox_entry *replaced, size_t *excess)
 {
     *excess = 0;
@@ -244,12 +245,13 @@ static int admit(struct outbox *o, size_t len, uint64_t tag, size_t limit, const
     size_t staying = o->bytes - o->control - going;
     if (limit > LIMIT_MAX)
         limit = LIMIT_MAX;
-    if (len > limit || staying - droppable > limit - len) {
+    size_t room = len < limit ? limit - len : 0; /* for the others */
+    if (len > LIMIT_MAX || staying - droppable > room) {
         o->dropped += tag & ENTRY_VOLATILE ? 1 : 0;
         return tag & ENTRY_VOLATILE ? MT_EDROPPED : MT_EOVERFLOW;
     }
-    if (staying > limit - len)
-        *excess = staying - (limit - len);
+    if (staying > room)
+        *excess = staying - room;
     return 0;
 }
 

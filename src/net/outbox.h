@@ -3,8 +3,9 @@
  * Small frames for one reader are packed behind each other into a chunk of the worker's pool (no allocation per message); room
  * messages are references to shared blobs. The queue of references is borrowed from the pool too, so an idle outbox holds nothing
  * but this struct. Slow readers: `key` replaces a queued frame of that key in its place, `volatile` frames are dropped first (and
- * counted), all else past the limit is refused with MT_EOVERFLOW and the owner closes with 1013. A frame whose first byte has
- * left is never replaced or dropped. Pure: bytes leave through outbox_write_fn.
+ * counted), all else past the limit is refused with MT_EOVERFLOW and the owner closes with 1013; one frame with nothing else
+ * in the queue is always taken. A frame whose first byte has left is never replaced or dropped. Pure: bytes leave through
+ * outbox_write_fn.
  *
  * Zeroed memory is an empty outbox. One thread: outboxes, their pool and the calls on them belong to one worker.
  */

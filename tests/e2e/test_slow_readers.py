@@ -18,6 +18,11 @@ function app.on.plain(conn, msg)
   end
   return { buffered = tide.state.slow.buffered }
 end
+function app.on.large(conn, msg)
+  local ok = tide.state.slow:send(("x"):rep(msg.size))
+  return { ok = ok or false, name = select(3, tide.state.slow:send "more") }
+end
+function app.on.large_to_me(conn, msg) conn:send(("x"):rep(msg.size)) end
 function app.on.keyed(conn, msg)
   for n = 1, msg.count do assert(tide.state.slow:send({ n = n, filler = filler }, { key = "k" .. n % 3 })) end
   return { buffered = tide.state.slow.buffered }
@@ -78,6 +83,16 @@ def test_reader_that_never_reads_is_closed_with_1013(trio):
     log.expect(closed="/slow", code=1013)
     assert slow.take_eof() is not None
     assert call(driver, "plain", count=1)["name"] == "closed"
+
+
+def test_one_message_may_be_larger_than_the_limit(trio):
+    """A reader is slow who has others waiting; with nothing queued a message of any size goes out."""
+    _, slow, driver, log = trio
+    assert call(driver, "large", size=3 * OUTBOX) == {"ok": True, "name": "overflow"}
+    log.expect(closed="/slow", code=1013)
+    driver.text({"type": "large_to_me", "size": 3 * OUTBOX})
+    assert len(driver.frame().payload) == 3 * OUTBOX
+    driver.fence()
 
 
 def test_reader_that_stalls_within_the_limit_gets_everything(trio):
