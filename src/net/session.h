@@ -43,6 +43,8 @@ struct session_events {
     void (*on_message)(void *arg, struct session *s, enum frame_op op, const char *data, size_t len);
     /* The outbox went empty after session_want_drain. */
     void (*on_drain)(void *arg, struct session *s);
+    /* A ping was not answered in time: on_closed with 1006 follows. For the log: who it is only the owner knows. */
+    void (*on_silent)(void *arg, struct session *s);
     /* The WebSocket connection is over: code as RFC 6455 7.1.5 (1006 abnormal, 1005 none given). Once per accepted session. Comes before on_gone. */
     void (*on_closed)(void *arg, struct session *s, unsigned code, struct slice reason);
     /* The socket is gone; the pointer is invalid after this call. Also ends a pending request (nobody waits for its answer). */

@@ -50,7 +50,7 @@ void session_ws_timer(struct session *s)
         push_control(s, FRAME_PING, &s->ping_at, sizeof s->ping_at);
         session_set_timer(s, o->ping_timeout);
     } else if (s->ping_waits && s->pauses == 0) {
-        log_debug(s->net->log, NULL, "no answer to a ping from %s", s->peer);
+        s->net->events->on_silent(s->net->events_arg, s);
         session_kill(s);
     } else if (s->ping_waits) {
         session_set_timer(s, o->ping_timeout); /* reading is paused: the answer may be waiting in the socket */

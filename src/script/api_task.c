@@ -5,6 +5,8 @@
  */
 #include "script/api_task.h"
 
+#include "script/req.h"
+
 #include <lauxlib.h>
 #include <string.h>
 
@@ -266,6 +268,7 @@ static int l_timeout(lua_State *L)
     lua_replace(L, 1); /* where push_results looks */
     handle = lua_touserdata(L, 1);
     handle->task->timed = true;
+    handle->task->req = t->req ? req_ref(t->req) : NULL;
     list_add_tail(&handle->task->joiners, &t->queue);
     return task_wait(L, &ops, handle, ms);
 }

@@ -154,8 +154,11 @@ static void accept_offer(const struct offer *o)
         serve_status(session, 400, (struct slice){0}, SLICE("bad path"));
         return;
     }
-    if (rc == MT_EINVALID)
-        script_report(o->script, o->script->live, NULL, "on_connect", "a header, the protocol or the user cannot be used");
+    if (rc == MT_EINVALID) {
+        struct log_about about = {.peer = session_peer(session), .path = o->http->path};
+
+        script_report(o->script, o->script->live, &about, "on_connect", "a header, the protocol or the user cannot be used");
+    }
     serve_status(session, 500, (struct slice){0}, SLICE("internal error"));
 }
 
@@ -361,6 +364,7 @@ void connect_request(struct script *s, struct session *session, const struct ses
         return;
     }
     t->done = connect_done;
+    t->req = req_ref(r);
     session_set_owner(session, r);
     task_start_later(t, 1);
 }

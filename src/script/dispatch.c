@@ -285,6 +285,19 @@ static void on_closed(void *arg, struct session *session, unsigned code, struct 
     task_run_ready(arg);
 }
 
+static void on_silent(void *arg, struct session *session)
+{
+    struct script *s = arg;
+    struct peer *p = session_owner(session);
+    struct script_about about = {0};
+
+    if (!p)
+        return;
+    peer_fill_about(s, p->conn->id, &about);
+    about.about.version = slice_of(s->live->hash);
+    log_debug(s->log, &about.about, "no answer to a ping");
+}
+
 static void on_gone(void *arg, struct session *session)
 {
     enum session_owner_kind *owner = session_owner(session);
@@ -308,7 +321,7 @@ static void on_gone(void *arg, struct session *session)
 
 const struct session_events *script_events(void)
 {
-    static const struct session_events events = {on_request, on_message, on_drain, on_closed, on_gone};
+    static const struct session_events events = {on_request, on_message, on_drain, on_silent, on_closed, on_gone};
 
     return &events;
 }

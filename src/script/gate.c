@@ -1,5 +1,5 @@
 /* gate.c - the way into Lua and out of it: entries, protected calls, errors as text, references. */
-#include "script/peer.h"
+#include "script/req.h"
 #include "script/state.h"
 #include "script/task.h"
 #include "script/traceback.h"
@@ -245,6 +245,8 @@ void script_fill_about(struct script *s, struct script_about *out)
         out->about.version = slice_of(s->version->hash);
     if (s->task && s->task->conn)
         peer_fill_about(s, s->task->conn, out);
+    else if (s->task && s->task->req)
+        req_fill_about(s->task->req, out);
 }
 
 void script_report(struct script *s, struct version *v, const struct log_about *about, const char *what, const char *text)

@@ -116,6 +116,12 @@ struct req *req_create(struct script *s, struct session *session, const struct s
     return rc == 0 ? r : NULL;
 }
 
+struct req *req_ref(struct req *r)
+{
+    r->refs++;
+    return r;
+}
+
 void req_unref(struct req *r)
 {
     if (--r->refs > 0)
@@ -127,6 +133,12 @@ void req_unref(struct req *r)
     buf_fini(&r->accept.headers);
     buf_fini(&r->head);
     mem_free(r);
+}
+
+void req_fill_about(const struct req *r, struct script_about *out)
+{
+    out->about.peer = r->ip;
+    out->about.path = buf_slice(&r->path);
 }
 
 int req_decode_params(const struct route_params *raw, struct peer_param *out, struct buf *memory)
@@ -424,8 +436,7 @@ void req_push(lua_State *L, struct req *r)
     lua_setiuservalue(L, -2, 1);
     lua_pushvalue(L, -1);
     r->object_ref = script_ref(L);
-    r->refs++;
-    *object = r;
+    *object = req_ref(r);
 }
 
 void req_set_field(lua_State *L, int index, const char *name)

@@ -22,7 +22,7 @@ struct req_accept {
 struct req {
     enum session_owner_kind owner_kind; /* OWNER_REQ; must be first */
     struct script *script;
-    unsigned refs;             /* the object in Lua, and who answers it */
+    unsigned refs;             /* the object in Lua, who answers it, and tasks that log about it */
     struct session *session;   /* NULL once answered or gone */
     const struct level *level; /* of the version of its task */
     bool upgrade;
@@ -42,7 +42,10 @@ struct req {
  * 500. */
 struct req *req_create(struct script *s, struct session *session, const struct session_request *r, const struct level *level,
                        const struct route_params *params, int *status);
+struct req *req_ref(struct req *r);
 void req_unref(struct req *r);
+/* What a log line about this request says: address and path. */
+void req_fill_about(const struct req *r, struct script_about *out);
 /* Push the object (stack: +1), made at the first call. May raise. */
 void req_push(lua_State *L, struct req *r);
 /* Set a field of the object at `index` to the value on top of the stack, which is popped: req.user, req.data. May raise. */

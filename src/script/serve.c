@@ -292,6 +292,7 @@ void serve_request(struct script *s, struct session *session, const struct sessi
         return;
     }
     t->done = http_done;
+    t->req = req_ref(r);
     session_set_owner(session, r);
     task_start_later(t, 1);
 }

@@ -3,6 +3,7 @@
 
 #include "script/api_task.h"
 #include "script/mend.h"
+#include "script/req.h"
 #include "script/version.h"
 #include "script/watch.h"
 
@@ -105,6 +106,9 @@ static void release(struct task *t)
     version_unref(t->version);
     t->version = NULL;
     t->conn = 0;
+    if (t->req)
+        req_unref(t->req);
+    t->req = NULL;
     t->ending = SCRIPT_GOES_ON;
     t->cancelled = false;
     t->timed = false;
@@ -155,6 +159,7 @@ static bool unwind(struct task *t)
 {
     struct script *s = t->context.script;
     struct script_entry saved;
+    struct script_about about;
     char *text = NULL;
     bool fine;
 
@@ -169,10 +174,11 @@ static bool unwind(struct task *t)
         text = script_error_text(s, t->co);
     t->unwinding = false;
     s->unwinding--;
+    script_fill_about(s, &about);
     script_leave(s, &saved);
     lua_sethook(t->co, NULL, 0, 0);
     if (text)
-        script_report(s, t->version, NULL, "<close> of a task that ended", text);
+        script_report(s, t->version, &about.about, "<close> of a task that ended", text);
     mem_free(text);
     return fine;
 }

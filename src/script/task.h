@@ -52,6 +52,7 @@ struct task {
     enum task_kind kind;
     enum task_state state;
     conn_id conn;           /* the connection it works for, 0 for none: for logs */
+    struct req *req;        /* counted: the request it works for, before there is a connection; NULL for none: for logs */
     enum script_end ending; /* what ends it against its will, see script_end */
     bool cancelled;         /* cancel was asked for while it could not be unwound */
     bool timed;             /* made by tide.timeout: what it rejects is rejected by the task that waits for it */

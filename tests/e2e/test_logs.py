@@ -2,6 +2,7 @@
 import json
 import re
 
+import pytest
 from support.wire import Refused, fetch
 
 APP = """
@@ -40,6 +41,59 @@ def test_json_lines(serve, connect):
         assert line["conn"].startswith("c") and line["peer"].startswith("127.0.0.1") and line["path"] == "/where", line
         assert re.fullmatch(r"[0-9a-f]{8}", line["version"]), line
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", line["time"]), line
+
+
+REQUESTS = """
+local tide = require "moontide"
+local app = {}
+local function fail(req) error "it broke" end
+function app.on_connect(req)
+  tide.log.info "connecting"
+  if req.query.fail then fail(req) end
+  if req.query.cut then return { headers = { ["X-A"] = "cut\\r\\nhere" } } end
+  if req.query.slow then
+    tide.timeout(0.05, function()
+      local x <close> = setmetatable({}, { __close = function() error "close broke" end })
+      tide.log.info "in timeout"
+      tide.sleep(60)
+    end)
+  end
+  return { user = "ann" }
+end
+function app.on_http(req) print "printed" fail(req) end
+return app
+"""
+
+
+def test_lines_about_requests(serve, connect):
+    """Before there is a connection a line has the address and the path of the request."""
+    server = serve(REQUESTS, settings={"log.format": "json"})
+
+    def check(message, path):
+        server.log.wait(message)
+        line = next(line for line in lines(server) if message in line["message"] and line.get("path") == path)
+        assert line["peer"].startswith("127.0.0.1") and re.fullmatch(r"[0-9a-f]{8}", line["version"]), line
+        assert "conn" not in line
+
+    for args, message in {"fail=1": "it broke", "cut=1": "a header"}.items():
+        with pytest.raises(Refused):
+            connect(server, f"/{args[:3]}?{args}")
+        check(message, f"/{args[:3]}")
+    connect(server, "/slow?slow=1")
+    for message in ("connecting", "in timeout", "close broke"):
+        check(message, "/slow")
+    assert fetch(server.address, "/page?x=1").status == 500
+    check("printed", "/page")
+    check("it broke", "/page")
+
+
+def test_line_about_a_ping_without_answer(serve, connect):
+    server = serve(APP, settings={"log.format": "json", "log.level": "debug", "ping.interval": 0.2, "ping.timeout": 0.2})
+    connect(server, "/silent?x=1")
+    server.log.wait("no answer to a ping")
+    line = next(line for line in lines(server) if line["message"] == "no answer to a ping")
+    assert line["conn"].startswith("c") and line["peer"].startswith("127.0.0.1") and line["path"] == "/silent", line
+    assert re.fullmatch(r"[0-9a-f]{8}", line["version"]), line
 
 
 def test_secrets_are_masked(serve, connect):
