@@ -7,7 +7,7 @@
 local log = {}
 
 ---@param message any # made text by tostring; may have several lines
----@param fields? table<string, any> # more facts: strings, or anything that JSON can hold; at most 32
+---@param fields? table<string, any> # more facts: strings, or anything that JSON can hold; at most 32. A secret by its name is hidden
 function log.debug(message, fields) end
 
 ---@param message any # as above

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/utf8.h"
+#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -186,6 +187,14 @@ static bool is_reserved(struct slice key)
     return false;
 }
 
+/* As it goes out: secrets hidden. true and false are none, whatever their name. */
+static struct log_field shown(const struct log_field *f)
+{
+    bool open = f->json && (slice_is(f->value, SLICE("true")) || slice_is(f->value, SLICE("false")));
+
+    return !open && log_name_is_secret(f->key) ? (struct log_field){f->key, SLICE(LOG_HIDDEN), false} : *f;
+}
+
 /* ---- text ---- */
 
 static int add_text_pair(struct buf *out, const char *blank, const char *key, struct slice value)
@@ -202,11 +211,12 @@ static int add_text_fields(struct buf *out, const struct log_about *about, const
     size_t start = out->len;
 
     for (size_t i = 0; i < count && !err; i++) {
+        struct log_field f = shown(&fields[i]);
         err = buf_add_text(out, i ? " " : "  ");
-        err = err ? err : add_word(out, fields[i].key);
-        err = err ? err : buf_add_text(out, is_reserved(fields[i].key) ? "_=" : "=");
+        err = err ? err : add_word(out, f.key);
+        err = err ? err : buf_add_text(out, is_reserved(f.key) ? "_=" : "=");
         if (!err)
-            err = fields[i].json ? add_visible(out, fields[i].value) : add_word(out, fields[i].value);
+            err = f.json ? add_visible(out, f.value) : add_word(out, f.value);
     }
     if (!about)
         return err;
@@ -312,8 +322,10 @@ static int build_json(struct buf *out, enum log_level level, const struct log_ab
     err = err ? err : text_json_string(out, message);
     if (!err && about)
         err = add_json_about(out, about);
-    for (size_t i = 0; i < count && !err; i++)
-        err = add_json_field(out, &fields[i]);
+    for (size_t i = 0; i < count && !err; i++) {
+        struct log_field f = shown(&fields[i]);
+        err = add_json_field(out, &f);
+    }
     return err ? err : buf_add_text(out, "}\n");
 }
 
@@ -375,93 +387,49 @@ void log_write(struct log *l, enum log_level level, const struct log_about *abou
     buf_fini(&message);
 }
 
-/* ---- secrets in queries ---- */
+/* ---- secrets ---- */
 
-/* `part` as a whole word of a name such as X-Amz-Key or auth_code. */
-static bool has_word(struct slice name, const char *part)
+enum { NAME_MAX_READ = 128 }; /* bytes of a name that are looked at */
+
+/* `word` as a whole word of a name such as X-Auth or user_pass. */
+static bool has_word(struct slice name, const char *word)
 {
     size_t start = 0;
     for (size_t i = 0; i <= name.len; i++) {
-        bool letter =
-            i < name.len && ((name.data[i] >= 'a' && name.data[i] <= 'z') || (name.data[i] >= '0' && name.data[i] <= '9'));
-        if (letter)
+        if (i < name.len && isalnum((unsigned char)name.data[i]))
             continue;
-        if (slice_is((struct slice){name.data + start, i - start}, slice_of(part)))
+        if (slice_is_nocase((struct slice){name.data + start, i - start}, slice_of(word)))
             return true;
         start = i + 1;
     }
     return false;
 }
 
-/* Rather one value too many hidden than one too few; `name` in lower case. */
-static bool looks_secret(struct slice name)
+/* The letters and digits of a name in lower case, so that api_key, X-Api-Key and apiKey are one. `out` has NAME_MAX_READ bytes.
+ */
+static struct slice plain_name(struct slice name, char *out)
 {
-    static const char *const parts[] = {"token",   "secret",     "passw",     "apikey",  "jwt",
-                                        "session", "credential", "signature", "authoriz"};
-    static const char *const words[] = {"key", "auth", "code", "sig", "ticket", "pass",
-                                        "pwd", "sid",  "otp",  "pin", "bearer", "hmac"};
+    size_t len = 0;
+    for (size_t i = 0; i < name.len && len < NAME_MAX_READ; i++)
+        if (isalnum((unsigned char)name.data[i]))
+            out[len++] = (char)tolower((unsigned char)name.data[i]);
+    return (struct slice){out, len};
+}
 
-    if (!name.len)
-        return false;
+bool log_name_is_secret(struct slice name)
+{
+    static const char *const parts[] = {"token",      "secret",     "passw",     "passphr",  "apikey", "accesskey",
+                                        "privatekey", "credential", "signature", "authoriz", "cookie", "jwt"};
+    static const char *const words[] = {"auth",    "pass",      "pwd", "pin",    "otp",    "sid",
+                                        "session", "sessionid", "sig", "ticket", "bearer", "hmac"};
+    char memory[NAME_MAX_READ];
+    struct slice plain = plain_name(name, memory);
+
     for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
-        if (memmem(name.data, name.len, parts[i], strlen(parts[i])))
+        if (memmem(plain.data, plain.len, parts[i], strlen(parts[i])))
             return true;
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         if (has_word(name, words[i]))
             return true;
-    return name.len > 3 && memcmp(name.data + name.len - 3, "key", 3) == 0; /* userKey */
-}
-
-/* *secret: whether the argument's name, decoded, looks secret. 0 or MT_ENOMEM. */
-static int check_name(struct slice raw, bool *secret)
-{
-    struct buf name = {0};
-    int err = text_unpercent(&name, raw, true);
-
-    if (err == MT_EMALFORMED)
-        err = buf_add(&name, raw.data, raw.len);
-    for (size_t i = 0; i < name.len; i++)
-        if (name.data[i] >= 'A' && name.data[i] <= 'Z')
-            name.data[i] |= 0x20;
-    *secret = !err && looks_secret(buf_slice(&name));
-    buf_fini(&name);
-    return err;
-}
-
-static int mask_argument(struct buf *out, struct slice argument)
-{
-    const char *equals = argument.len ? memchr(argument.data, '=', argument.len) : NULL;
-    if (!equals)
-        return buf_add(out, argument.data, argument.len);
-    struct slice name = {argument.data, (size_t)(equals - argument.data)};
-    bool secret;
-    int err = check_name(name, &secret);
-    if (err || !secret)
-        return err ? err : buf_add(out, argument.data, argument.len);
-    err = buf_add(out, name.data, name.len + 1);
-    return err ? err : buf_add_text(out, "***");
-}
-
-int log_mask_query(struct buf *out, struct slice target)
-{
-    if (!target.len)
-        return 0;
-    size_t start = out->len;
-    const char *mark = memchr(target.data, '?', target.len);
-    size_t path_len = mark ? (size_t)(mark - target.data) + 1 : target.len;
-    int err = buf_add(out, target.data, path_len);
-    struct slice rest = {target.data + path_len, target.len - path_len};
-
-    while (rest.len && !err) {
-        const char *end = memchr(rest.data, '&', rest.len);
-        size_t len = end ? (size_t)(end - rest.data) : rest.len;
-        err = mask_argument(out, (struct slice){rest.data, len});
-        if (!err && end)
-            err = buf_add_byte(out, '&');
-        rest.data += len + (end != NULL);
-        rest.len -= len + (end != NULL);
-    }
-    if (err)
-        out->len = start;
-    return err;
+    return false;
 }

@@ -1,8 +1,9 @@
 /* log.h - one line per event, to a file descriptor, as text for people or JSON for machines.
  *
  * A line is built in memory and leaves with one write(), so lines of several threads do not mix. Thread-safe. Control
- * characters in messages and fields are escaped, so nobody can forge a line. Secrets never get here: callers mask them
- * (log_mask_query). A write that fails is counted, never retried.
+ * characters in messages and fields are escaped, so nobody can forge a line. The server itself logs no query, header or cookie;
+ * of a field whose name looks secret only *** goes out, and inside of JSON values the caller sees to that. A write that fails is
+ * counted, never retried.
  */
 #ifndef MT_BASE_LOG_H
 #define MT_BASE_LOG_H
@@ -12,6 +13,8 @@
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_OFF };
+#define LOG_HIDDEN "***" /* instead of a secret */
+
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 /* What a line is about. Empty slices are left out. All borrowed for the call. */
@@ -43,9 +46,9 @@ void log_write_fields(struct log *l, enum log_level level, const struct log_abou
 uint64_t log_lost(const struct log *l);
 /* From "debug", "info", "warn", "error", "off"; false when it is none of them. */
 bool log_level_parse(struct slice name, enum log_level *out);
-/* Adds `target` with the values of query arguments that look secret (token, key, password, secret, auth, jwt, session, code,
- * sig, ticket, access_token, ...) replaced by ***. 0 or MT_ENOMEM. */
-int log_mask_query(struct buf *out, struct slice target);
+/* Whether a name says that its value is a secret: token, password, authorization, cookie, api_key, X-Auth, ... in any case.
+ * Rather one too many than one too few. */
+bool log_name_is_secret(struct slice name);
 
 #define log_debug(l, about, ...) (log_wants(l, LOG_LEVEL_DEBUG) ? log_write(l, LOG_LEVEL_DEBUG, about, __VA_ARGS__) : (void)0)
 #define log_info(l, about, ...) log_write(l, LOG_LEVEL_INFO, about, __VA_ARGS__)

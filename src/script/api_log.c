@@ -19,7 +19,7 @@ static struct slice push_value(lua_State *L, int index, bool *json)
     *json = false;
     if (lua_type(L, index) != LUA_TSTRING) {
         s->scratch.len = 0;
-        *json = json_encode(L, index, &s->scratch, &why) == 0;
+        *json = json_encode_for_log(L, index, &s->scratch, &why) == 0;
     }
     if (*json)
         api_push_scratch(L);

@@ -34,6 +34,9 @@ static inline int json_encode(struct lua_State *L, int index, struct buf *out, c
     return json_encode_as(L, index, "message", out, why);
 }
 
+/* The same for a log: members whose name looks secret (log_name_is_secret) become "***", but for true and false. */
+int json_encode_for_log(struct lua_State *L, int index, struct buf *out, const char **why);
+
 /* Push tide.null (stack: +1). */
 void json_push_null(struct lua_State *L);
 /* Make the table on top of the stack a list for good. Raises when memory runs out. */

@@ -6,6 +6,7 @@
 #include "script/json.h"
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/utf8.h"
 #include "script/json_scan.h"
 #include "script/number.h"
@@ -28,6 +29,7 @@ struct writer {
     size_t limit;     /* out->len may not go above */
     const void *mark; /* the array mark's address */
     int depth;        /* tables open */
+    bool hides;       /* values of members whose name looks secret */
 };
 
 static int write_value(struct writer *w, int index, const struct path *path);
@@ -200,6 +202,14 @@ static int refuse_list(struct writer *w, const struct path *path, int key)
     return fail(path, MT_EINVALID, "a list whose keys are not 1, 2, 3 and on (tide.null fills holes)", "");
 }
 
+/* The value of a member, which is on top of the stack at `index`. */
+static int write_member(struct writer *w, int index, const struct path *member)
+{
+    if (w->hides && !lua_isboolean(w->L, index) && log_name_is_secret(member->key))
+        return write_literal(w, member, SLICE("\"" LOG_HIDDEN "\""));
+    return write_value(w, index, member);
+}
+
 /* An object; stack: ..., key, value of the first member. Leaves nothing of them. */
 static int write_object(struct writer *w, const struct path *path, int table)
 {
@@ -220,7 +230,7 @@ static int write_object(struct writer *w, const struct path *path, int table)
         if ((err = write_string(w, &step, step.key.data, step.key.len)) != 0 || (err = want(w, &step, 1)) != 0)
             return err;
         put_byte(w, ':');
-        if ((err = write_value(w, key + 1, &step)) != 0)
+        if ((err = write_member(w, key + 1, &step)) != 0)
             return err;
         lua_settop(L, key);
     } while (lua_next(L, table));
@@ -340,12 +350,12 @@ static int write_value(struct writer *w, int index, const struct path *path)
     }
 }
 
-int json_encode_as(lua_State *L, int index, const char *root, struct buf *out, const char **why)
+static int encode(lua_State *L, int index, const char *root, struct buf *out, const char **why, bool hides)
 {
     size_t start = out->len;
     int top = lua_gettop(L);
     struct path path = {NULL, slice_of(root), 0};
-    struct writer w = {L, out, start + JSON_ENCODED_MAX, NULL, 0};
+    struct writer w = {L, out, start + JSON_ENCODED_MAX, NULL, 0, hides};
 
     index = lua_absindex(L, index);
     *why = why_text;
@@ -359,4 +369,14 @@ int json_encode_as(lua_State *L, int index, const char *root, struct buf *out, c
     if (err != 0)
         out->len = start;
     return err;
+}
+
+int json_encode_as(lua_State *L, int index, const char *root, struct buf *out, const char **why)
+{
+    return encode(L, index, root, out, why, false);
+}
+
+int json_encode_for_log(lua_State *L, int index, struct buf *out, const char **why)
+{
+    return encode(L, index, "message", out, why, true);
 }

@@ -14,6 +14,14 @@ assert(text:find "DEBUG[^\n]*one" and text:find "INFO[^\n]*two" and text:find "W
 assert(text:find "a=\"?x y\"?[^\n]*b=1[^\n]*f=false[^\n]*t=%[1,2%]", text)
 assert(text:find "INFO[^\n]*nil" and text:find "table: " and text:find "four%s+5%s+nil", text)
 
+-- what a name calls secret stays so, also inside
+text = lines [[
+  tide.log.info("who", { password = "hush", list = { { api_key = 5, n = 1 } }, json = tide.json.encode { token = "seen" },
+    headers = { authorization = "hush", Cookie = { "hush" }, host = "h", authorized = true } })
+]]
+assert(not text:find "hush" and text:find "password=%*%*%*" and text:find '"host":"h"' and text:find '"authorized":true', text)
+assert(text:find 'list=%[{[^%]]*"api_key":"%*%*%*"' and text:find '"n":1' and text:find "seen", text)
+
 -- nobody forges a line
 text = lines [[tide.log.info("a\nb error c", { ["k\n"] = "v\nw" })]]
 assert(not text:find "\nb error" or text:find "\n%s+b error", text)
