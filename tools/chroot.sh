@@ -6,7 +6,7 @@ chroot_root=$PWD/build-trixie/root
 DEBIAN_MIRROR=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(CODENAME)' 'Created-By: Packages' |
     awk '$2 == "Debian" && $3 !~ /-security$/ { sub("/$", "", $1); print $1; exit }')}
 packages_trixie=(gcc g++ libc6-dev cmake ninja-build pkg-config libuv1-dev libwebsockets-dev libssl-dev zlib1g-dev liblua5.4-dev
-    lua-cjson libcmocka-dev lua5.4 python3-pytest python3-websockets python3-aiohttp curl openssl nodejs procps)
+    lua-cjson libcmocka-dev lua5.4 lua-check python3-pytest python3-websockets python3-aiohttp curl openssl nodejs procps)
 
 chroot_prepare() {
     [[ $EUID == 0 ]] || command -v sudo >/dev/null || {
