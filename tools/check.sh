@@ -19,7 +19,7 @@ usage: ./dev check [names]      all of them when none is named
   gcc, clang    the build without a warning, and every test
   asan          every test under AddressSanitizer and UndefinedBehaviorSanitizer
   tsan          the unit tests under ThreadSanitizer
-  valgrind      the unit tests under valgrind
+  valgrind      the unit tests, the tests of the script API and the fuzzers' corpus under valgrind
   gc            every test with a Lua that collects all the time and asserts that its API is used right
   slow          the tests that are too long for ./dev test
   fuzz          every fuzz target for \$FUZZ_SECONDS (now $FUZZ_SECONDS) seconds
@@ -74,16 +74,27 @@ check_slow() {
     MOONTIDE_SLOW=1 build_and_test slow -DCMAKE_BUILD_TYPE=Release -- -R '^(e2e|conformance)'
 }
 
+# under_valgrind PROGRAM [arguments]: what fails is added to `failed`. valgrind runs one thread at a time; without fair-sched a
+# busy one may keep the watchdog of a test waiting for seconds.
+under_valgrind() {
+    echo "valgrind $*"
+    valgrind --quiet --fair-sched=yes --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9 "$@" \
+        >build-valgrind/log 2>&1 </dev/null && return
+    cat build-valgrind/log
+    failed+=("$*")
+}
+
 check_valgrind() {
-    local program failed=()
+    local file failed=()
     configure build-valgrind -DCMAKE_BUILD_TYPE=Debug -DMOONTIDE_TESTS=ON && compile build-valgrind || return 1
-    for program in build-valgrind/tests/test_*; do
-        [[ -x $program && -f $program ]] || continue
-        echo "valgrind $program"
-        valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9 "$program" \
-            >build-valgrind/log 2>&1 </dev/null && continue
-        cat build-valgrind/log
-        failed+=("$program")
+    for file in build-valgrind/tests/test_*; do
+        under_valgrind "$file"
+    done
+    for file in tests/lua/*.lua; do
+        [[ $file == */support.lua ]] || under_valgrind build-valgrind/tests/lua_run "$file"
+    done
+    for file in build-valgrind/tests/fuzz/replay_*; do
+        under_valgrind "$file" "tests/fuzz/corpus/${file##*/replay_}"
     done
     ((${#failed[@]} == 0)) || echo "failed under valgrind: ${failed[*]}"
     ((${#failed[@]} == 0))
