@@ -1,5 +1,11 @@
 """The apps of the API's contract, run as they are written. Their scenarios, against the real program."""
 import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve()
+APPS, SCRIPTS = HERE.parent / "apps", HERE.parents[2] / "scripts"
 
 
 def person(connect, server, name):
@@ -96,9 +102,10 @@ def test_live(serve, connect, apps):
     a.expect(type="error", code="invalid")
 
 
-def test_live_slow_reader_gets_the_newest(serve, connect, apps):
+@pytest.mark.parametrize("folder", [APPS, SCRIPTS], ids=["apps", "scripts"])
+def test_live_slow_reader_gets_the_newest(serve, connect, folder):
     """A subscriber that does not read for a while gets a few updates that were on their way, and then the last."""
-    server = serve(apps / "live.lua")
+    server = serve(folder / "live.lua")
     a, slow = connect(server), connect(server, rcvbuf=4096)
     slow.text({"type": "subscribe", "topic": "news"})
     slow.fence()
