@@ -80,7 +80,8 @@
 ---may choose another one that the client listed.
 ---@field protocols? string[]
 ---Limits under those of the configuration: `message_bytes`, the largest message after inflating (1 to 1 GiB). Of a route, else of
----the app, else the setting `limits.message`. A larger message closes the connection with 1009.
+---the app, else the setting `limits.message`. A larger message closes the connection with 1009. Settled by the handshake: after
+---a reload new connections have the new limit.
 ---@field limits? { message_bytes: integer? }
 ---A number of your own for the shape of `tide.state`. Kept and checked; used from the version with `on_upgrade` on.
 ---@field version? integer

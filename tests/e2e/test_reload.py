@@ -246,7 +246,7 @@ def test_timers_over_a_reload(serve, connect, until):
     assert {"tick": "old"} not in rest and {"named": "old"} not in rest and {"tick": "new"} in rest
 
 
-def test_protocols_and_limits_change_by_reload(serve, connect, until):
+def test_protocols_change_by_reload(serve, connect, until):
     server = serve('return { protocols = { "one" }, on_message = function(c, t) c:send(t) end }', watch=True)
     first = connect(server, protocols=["one", "two"])
     assert first.protocol == "one"
@@ -254,6 +254,34 @@ def test_protocols_and_limits_change_by_reload(serve, connect, until):
     until(lambda: connect(server, protocols=["one", "two"]).protocol == "two", what="the new list")
     first.text("still")
     first.expect("still")
+
+
+def test_limits_change_by_reload(serve, connect, until):
+    """For connections that are opened from then on: what an open one may send was settled by its handshake."""
+    text = 'return { limits = { message_bytes = %d }, on_message = function(c, t) c:send { version = %d, length = #t } end }'
+
+    def answers(ws, version):
+        ws.text("")
+        return ws.json()["version"] == version
+
+    server = serve(text % (100, 1), watch=True)
+    old = connect(server)
+    old.text("x" * 100)
+    old.expect(length=100)
+    save(server, text % (1000, 2))
+    until(lambda: answers(old, 2), what="the larger limit")
+    new = connect(server)
+    new.text("x" * 1000)
+    new.expect(length=1000)
+    old.text("x" * 101)
+    assert old.frame().code == 1009
+    save(server, text % (10, 3))
+    until(lambda: answers(new, 3), what="the smaller limit")
+    new.text("x" * 1000)
+    new.expect(length=1000)
+    newest = connect(server)
+    newest.text("x" * 11)
+    assert newest.frame().code == 1009
 
 
 def test_messages_are_not_lost_over_many_reloads(serve, connect):
