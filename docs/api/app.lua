@@ -90,8 +90,17 @@
 ---@field on_signal? fun(name: string, value: any)
 ---Reserved: checked to be a table of tables, without effect in this version.
 ---@field actors? table<string, table>
----Reserved: checked to be a table of functions or tables, without effect in this version.
----@field jobs? table<string, function|table>
+---Work that belongs to no client and is done once, however many workers there are: `[name] = function` or `[name] = { every =
+---seconds, run = function }`. Each job runs in one worker, which its name decides.
+---
+---A plain function is kept running: when it returns or raises, it is called again after 1 second, then 2, 4 and so on up to 60;
+---a run of more than a minute begins with 1 second again. A periodic one is called like the function of `tide.every`: first after
+---`every` seconds, never while its last call still runs, with the seconds since then as argument; a reload does not put it off.
+---Both may wait, and a raise counts as an error of the script.
+---
+---Jobs start after `on_start` was called. At a reload those of the old version are cancelled and those of the new one start. In
+---a worker that is not the job's, locals and `tide.state` know nothing of what it did: results go into a room, a store or a signal.
+---@field jobs? table<string, (fun())|moontide.app.job>
 local app = {}
 
 ---What `on_connect` may return. Any other key raises, which refuses the client.
@@ -129,3 +138,10 @@ local app = {}
 ---@field history? integer
 ---reserved: seconds; without effect in this version
 ---@field ttl? number
+
+---A job that runs at intervals.
+---@class moontide.app.job
+---seconds from one start to the next, above 0
+---@field every number
+---the work; `seconds` have gone by since it last started
+---@field run fun(seconds: number)

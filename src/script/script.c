@@ -16,6 +16,7 @@ void script_defaults(struct script_config *c)
 {
     memset(c, 0, sizeof(*c));
     c->worker = 1;
+    c->workers = 1;
     c->time_budget = 1.0;
     c->load_budget = 0.5;
     c->memory_limit = (size_t)256 << 20;

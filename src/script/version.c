@@ -267,6 +267,9 @@ void version_go_live(struct version *v)
     s->live = v;
     s->epoch++;
     v->live = true;
+    if (old)
+        jobs_stop(old);
+    jobs_start(v);
     while (!list_empty(&v->held)) {
         struct list_node *node = v->held.next;
 
