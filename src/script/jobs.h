@@ -29,7 +29,8 @@ void jobs_fini(lua_State *L, struct job *job);
 const char *jobs_name(const struct job *job);
 /* Whether the job of that name runs in this worker (from 1) of that many. */
 bool jobs_is_of(const char *name, unsigned worker, unsigned workers);
-/* The version is live: its jobs start on the next turn, periodic ones where the same job of another version would have gone on. */
+/* The version is live: its jobs start on the next turn, periodic ones where the same job of another version would have gone on.
+ */
 void jobs_start(struct version *v);
 /* The version is not live any more: what runs is cancelled and unwinds as soon as Lua may run. Nothing starts again. */
 void jobs_stop(struct version *v);

@@ -4,6 +4,7 @@
 #include "script/api_timer.h"
 #include "script/dispatch.h"
 #include "script/handlers.h"
+#include "script/lint.h"
 #include "script/task.h"
 #include "script/version.h"
 #include "script/vm.h"
@@ -244,6 +245,7 @@ int script_reload(struct script *s, char **error)
             *error = copy_text(err_text(rc));
         return rc;
     }
+    lint_switch(s, s->live);
     version_go_live(v);
     s->stats.reloads++;
     start_hook(s, "reload");

@@ -73,7 +73,8 @@ static void test_long_runs_begin_anew(void **state)
 {
     struct fake *f = *state;
 
-    fake_load(f, "local n = 0 return { jobs = { feed = function() n = n + 1 print('run') if n == 4 then tide.sleep(60) end end } }");
+    fake_load(f,
+              "local n = 0 return { jobs = { feed = function() n = n + 1 print('run') if n == 4 then tide.sleep(60) end end } }");
     fake_advance(f, 7000);
     expect_count(f, "run", 4);
     fake_advance(f, 60000);
@@ -112,8 +113,9 @@ static void test_every_never_overlaps(void **state)
 {
     struct fake *f = *state;
 
-    fake_load(f, "local at = 0 return { jobs = { tidy = { every = 1, run = function(seconds) at = at + 1 print('in', at, seconds)\n"
-                 "tide.sleep(2.5) at = at - 1 if at ~= 0 then error('twice') end end } } }");
+    fake_load(f,
+              "local at = 0 return { jobs = { tidy = { every = 1, run = function(seconds) at = at + 1 print('in', at, seconds)\n"
+              "tide.sleep(2.5) at = at - 1 if at ~= 0 then error('twice') end end } } }");
     fake_advance(f, 1000);
     expect_count(f, "in    1    1.0", 1);
     fake_advance(f, 2999);
@@ -182,7 +184,8 @@ static void test_intervals_go_on_over_reloads(void **state)
     fake_advance(f, 10000);
     expect_count(f, "tidy one", 1);
     fake_advance(f, 6000);
-    assert_int_equal(fake_reload(f, "return { jobs = { tidy = { every = 10, run = function(s) print('tidy two', s) end } } }"), 0);
+    assert_int_equal(fake_reload(f, "return { jobs = { tidy = { every = 10, run = function(s) print('tidy two', s) end } } }"),
+                     0);
     fake_advance(f, 3999);
     fake_expect_no_log(f);
     fake_advance(f, 1);
@@ -215,8 +218,9 @@ static void test_one_worker_each(void **state)
     f->config.workers = 3;
     for (int worker = 1; worker <= 3; worker++) {
         f->config.worker = worker;
-        fake_load(f, "local app = { jobs = {} } for i = 1, 30 do app.jobs['job' .. i] = function() print('run') tide.sleep(1e6) end "
-                     "end return app");
+        fake_load(f,
+                  "local app = { jobs = {} } for i = 1, 30 do app.jobs['job' .. i] = function() print('run') tide.sleep(1e6) end "
+                  "end return app");
         fake_advance(f, 0);
         {
             size_t here = count(fake_logged(f), "run");
@@ -234,7 +238,8 @@ static void test_end(void **state)
 {
     struct fake *f = *state;
 
-    fake_load(f, "return { jobs = { feed = function() print('run') end, tidy = { every = 1, run = function() print('run') end } } }");
+    fake_load(
+        f, "return { jobs = { feed = function() print('run') end, tidy = { every = 1, run = function() print('run') end } } }");
     fake_advance(f, 500);
     expect_count(f, "run", 1);
     script_stop(f->script, NULL, NULL);
