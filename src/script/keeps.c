@@ -22,8 +22,9 @@ struct keeps {
     struct script *script;
     lua_State *L;
     struct walk_set *seen;
-    unsigned steps;   /* left */
-    const char *root; /* where the path begins */
+    struct walk_set envs; /* owned: environment -> hash of its version */
+    unsigned steps;       /* left */
+    const char *root;     /* where the path begins */
     keeps_fn *fn;
     void *arg;
     bool enough; /* fn said so, or memory ran out */
@@ -67,21 +68,30 @@ const void *keeps_env(struct version *v)
     return env;
 }
 
-/* Whether the table at `index` is the environment of a version. */
-static bool find_version(lua_State *L, int index, struct code *out)
+/* The weak table as a set: it is asked about every table that is met. The hashes are anchored by it while nothing is collected,
+ * and nothing is during a walk. */
+static void collect_envs(struct keeps *k)
 {
-    index = lua_absindex(L, index);
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &envs_key) != LUA_TTABLE) {
-        lua_pop(L, 1);
+    lua_State *L = k->L;
+
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &envs_key) == LUA_TTABLE)
+        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+            if (walk_set_add(&k->envs, lua_topointer(L, -2), (uintptr_t)lua_tostring(L, -1)) < 0)
+                k->rc = MT_ENOMEM;
+    lua_pop(L, 1);
+}
+
+/* Whether the table at `index` is the environment of a version. */
+static bool find_version(struct keeps *k, int index, struct code *out)
+{
+    const void *ptr = lua_topointer(k->L, index);
+    const uint64_t *hash = walk_set_find(&k->envs, ptr);
+
+    if (!hash)
         return false;
-    }
-    lua_pushvalue(L, index);
-    if (lua_rawget(L, -2) == LUA_TSTRING) {
-        out->env = lua_topointer(L, index);
-        out->version = lua_tostring(L, -1); /* anchored by the weak table, as long as the environment is there */
-    }
-    lua_pop(L, 2);
-    return out->env != NULL;
+    out->env = ptr;
+    out->version = (const char *)(uintptr_t)*hash;
+    return true;
 }
 
 /* By its upvalue _ENV, or that of a function that it refers to. */
@@ -95,7 +105,7 @@ static void find_env(struct keeps *k, int function, unsigned depth, struct code 
     for (int i = 1; !out->env && k->steps > 0 && (name = lua_getupvalue(L, function, i)) != NULL; i++) {
         k->steps--;
         if (lua_istable(L, -1))
-            find_version(L, -1, out);
+            find_version(k, -1, out);
         else if (lua_isfunction(L, -1))
             find_env(k, lua_gettop(L), depth + 1, out);
         lua_pop(L, 1);
@@ -178,7 +188,7 @@ static void visit_function(struct keeps *k, int index, const struct walk_step *s
     for (int i = 1; !k->enough && lua_getupvalue(k->L, index, i); i++) {
         int type = lua_type(k->L, -1);
 
-        if (type == LUA_TFUNCTION || type == LUA_TTHREAD || (type == LUA_TTABLE && find_version(k->L, -1, &code)))
+        if (type == LUA_TFUNCTION || type == LUA_TTHREAD || (type == LUA_TTABLE && find_version(k, -1, &code)))
             visit(k, lua_gettop(k->L), step, depth + 1);
         lua_pop(k->L, 1);
     }
@@ -247,7 +257,7 @@ static void visit_table(struct keeps *k, int index, const struct walk_step *step
 {
     struct code code = {NULL, NULL, ""};
 
-    if (find_version(k->L, index, &code)) {
+    if (find_version(k, index, &code)) {
         tell(k, KEEPS_ENVIRONMENT, step, &code);
         return;
     }
@@ -325,6 +335,8 @@ static int run(lua_State *L)
 {
     struct keeps *k = lua_touserdata(L, 1);
 
+    lua_gc(L, LUA_GCSTOP);
+    collect_envs(k);
     tide_state_push(L);
     k->root = "tide.state";
     visit(k, lua_gettop(L), NULL, 0);
@@ -341,6 +353,8 @@ int keeps_walk(struct script *s, struct walk_set *seen, keeps_fn *fn, void *arg,
         lua_pop(s->L, 1);
         k.rc = MT_ENOMEM;
     }
+    lua_gc(s->L, LUA_GCRESTART);
+    walk_set_fini(&k.envs);
     buf_fini(&k.path);
     *whole = k.whole;
     return k.rc;
