@@ -224,7 +224,7 @@ static int add_variable(const struct look *look, const struct lost *lost, struct
     int rc;
 
     if (!v->name)
-        return buf_addf(out, "%s: the table that the script returned (", look->script->config.path);
+        return buf_addf(out, "%s: the table that it returned (", look->version->files[0]);
     line = locals_find(&look->lint->locals, slice_of(v->file), slice_of(v->name), v->line);
     rc = buf_addf(out, "%s:%u: local '%s' (", v->file, line ? line : v->line, v->name);
     if (rc == 0 && lost->path.len)

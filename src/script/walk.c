@@ -8,7 +8,9 @@
 
 enum {
     SET_MIN = 256,
-    SHOWN_MAX = 40, /* bytes of a key that are shown */
+    NAME_MAX_BYTES = 40, /* of a key that is written as a name */
+    WHOLE_MAX = 16,      /* bytes of another key, or of a name with digits, that is shown whole */
+    CUT = 4,             /* bytes that are shown of a longer one: it may be a token of a client, and paths get into the log */
 };
 
 /* ---- addresses ---- */
@@ -81,13 +83,17 @@ uint64_t *walk_set_find(const struct walk_set *set, const void *ptr)
 
 static bool is_name(const char *text, size_t len)
 {
+    bool digits = false;
+
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
+        bool digit = c >= '0' && c <= '9';
 
-        if (!(c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (i > 0 && c >= '0' && c <= '9')))
+        if (!(c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (i > 0 && digit)))
             return false;
+        digits = digits || digit;
     }
-    return len > 0 && len <= SHOWN_MAX;
+    return len > 0 && len <= (digits ? WHOLE_MAX : NAME_MAX_BYTES);
 }
 
 static int add_text_key(struct buf *out, lua_State *L, int index)
@@ -97,7 +103,7 @@ static int add_text_key(struct buf *out, lua_State *L, int index)
 
     if (is_name(text, len))
         return buf_addf(out, ".%s", text);
-    return buf_addf(out, "[\"%.*s%s\"]", (int)(len < SHOWN_MAX ? len : SHOWN_MAX), text, len > SHOWN_MAX ? "..." : "");
+    return buf_addf(out, "[\"%.*s%s\"]", len > WHOLE_MAX ? CUT : (int)len, text, len > WHOLE_MAX ? "..." : "");
 }
 
 static int add_key(struct buf *out, lua_State *L, int index)

@@ -26,7 +26,7 @@ struct walk_step {
     const struct walk_step *up; /* NULL: the first step below the root */
     int key;                    /* stack index of the key */
 };
-/* Add the keys from the root on: `.players[3]["a b"]`. 0 or MT_ENOMEM. */
+/* Add the keys from the root on: `.players[3]["a b"]`. Long ones that are no plain names are cut. 0 or MT_ENOMEM. */
 int walk_add_path(struct buf *out, lua_State *L, const struct walk_step *step);
 
 /* Key and value of one field of a table as a number, the same for equal texts and numbers; objects count by their address. */

@@ -244,6 +244,25 @@ static void test_kept_code(void **state)
     }
 }
 
+/* Keys may be tokens of clients, which have no business in the log. */
+static void test_long_keys_are_cut(void **state)
+{
+    struct fake *f = *state;
+
+    fake_load(
+        f,
+        "local key = 'eyJhbGciOiJIUzI1NiJ9' return { on_start = function() tide.state[key] = { f = function() print() end }\n"
+        "tide.state.waiting_players_by_room = function() print(1) end \ntide.state['3f2a-9c'] = function() print(2) end end }");
+    {
+        const char *log = look(f);
+
+        expect_line(log, "tide.state[\"eyJh...\"].f holds");
+        expect_line(log, "tide.state.waiting_players_by_room holds");
+        expect_line(log, "tide.state[\"3f2a-9c\"] holds");
+        assert_null(strstr(log, "GciOi"));
+    }
+}
+
 /* A thousand values made at one place are one line; of connections too. */
 static void test_one_line_for_one_place(void **state)
 {
@@ -449,6 +468,7 @@ int main(void)
         TEST(test_what_lives_on),
         TEST(test_not_too_many_lines),
         TEST(test_kept_code),
+        TEST(test_long_keys_are_cut),
         TEST(test_one_line_for_one_place),
         TEST(test_bounds),
         TEST(test_without_memory),
