@@ -47,9 +47,10 @@
 ---line of each. Content-Type is set by the kind of the body where the headers have none; Content-Length, Date and Connection are
 ---the server's. RFC 9110.
 ---@field on_http? fun(req: moontide.req): (integer?, (string|table|fun(): string?)?, table<string, string|string[]>?)
----A version of the script has gone live, before its first event: `"start"` at the start of the server, `"reload"` later. Timers
----and tasks for the whole server belong here.
----@field on_start? fun(reason: "start"|"reload")
+---A version of the script has gone live, before its first event: `"start"` at the start of the server, `"reload"` later,
+---`"rollback"` when it is live again because the one after it was taken back. Runs in every worker. Timers and tasks for the
+---whole server belong here.
+---@field on_start? fun(reason: "start"|"reload"|"rollback")
 ---The server stops (`"shutdown"`). Connections are still open; the handler has at most a fifth of `shutdown.timeout`, one second
 ---at most, before they are told to go.
 ---@field on_stop? fun(reason: "shutdown")
@@ -83,16 +84,38 @@
 ---the app, else the setting `limits.message`. A larger message closes the connection with 1009. Settled by the handshake: after
 ---a reload new connections have the new limit.
 ---@field limits? { message_bytes: integer? }
----A number of your own for the shape of `tide.state`. Kept and checked; used from the version with `on_upgrade` on.
+---A number of your own for the shape of `tide.state`, 0 when there is none. Where it rises from one version to the next,
+---`on_upgrade` runs.
 ---@field version? integer
----Reserved: checked to be a function, not called in this version.
+---This version is about to replace one with a lower `app.version`. `state` is a deep copy of `tide.state`, `from_version` the
+---number of the version that is live. What it returns becomes `tide.state`; a raise, no table, or more time than `reload.pause`
+---gives the reload up, and the old version goes on with what it had. Runs in every worker, while all events wait: it may not wait
+---and not act. See [the chapter on reload](../reload.md#carrying-data-over).
+---
+---```lua
+---app.version = 2
+---function app.on_upgrade(state, from_version)
+---  for user, points in pairs(state.scores or {}) do state.scores[user] = { points = points } end
+---  return state
+---end
+---```
 ---@field on_upgrade? fun(state: table, from_version: integer): table
 ---Reserved: checked to be a function, not called in this version.
 ---@field on_signal? fun(name: string, value: any)
 ---Reserved: checked to be a table of tables, without effect in this version.
 ---@field actors? table<string, table>
----Reserved: checked to be a table of functions or tables, without effect in this version.
----@field jobs? table<string, function|table>
+---Work that belongs to no client and is done once, however many workers there are: `[name] = function` or `[name] = { every =
+---seconds, run = function }`. Each job runs in one worker, which its name decides.
+---
+---A plain function is kept running: when it returns or raises, it is called again after 1 second, then 2, 4 and so on up to 60;
+---a run of more than a minute begins with 1 second again. A periodic one is called like the function of `tide.every`: first after
+---`every` seconds, never while its last call still runs, with the seconds since then as argument; a reload does not put it off.
+---Both may wait, and a raise counts as an error of the script.
+---
+---Jobs start after `on_start` was called. At a reload those of the old version are cancelled and those of the new one start. In
+---a worker that is not the job's, locals and `tide.state` know nothing of what it did: results go into a room, a store or a
+---signal.
+---@field jobs? table<string, (fun())|moontide.app.job>
 local app = {}
 
 ---What `on_connect` may return. Any other key raises, which refuses the client.
@@ -130,3 +153,10 @@ local app = {}
 ---@field history? integer
 ---reserved: seconds; without effect in this version
 ---@field ttl? number
+
+---A job that runs at intervals.
+---@class moontide.app.job
+---seconds from one start to the next, above 0
+---@field every number
+---the work; `seconds` have gone by since it last started
+---@field run fun(seconds: number)

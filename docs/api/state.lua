@@ -8,7 +8,8 @@
 ---function app.on_start() tide.state.scores = tide.state.scores or {} end
 ---```
 ---
----Functions and metatables in it keep the version alive that made them: keep data there.
+---Functions and metatables in it keep the version alive that made them: keep data there. Each worker has a table of its own. When
+---the data changes its shape, [on_upgrade](app.md#appon_upgradestate-from_version) carries it over.
 ---@class moontide.state
 ---anything
 ---@field [any] any

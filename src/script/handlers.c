@@ -5,6 +5,7 @@
 #include "script/shape.h"
 
 #include <lauxlib.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,8 @@ static const struct key room_keys[] = {
     {"current", KEY_BOOLEAN, NO_PLACE},
     {NULL, KEY_ANY, NO_PLACE},
 };
+static const struct key job_keys[] = {
+    {"every", KEY_NUMBER, NO_PLACE}, {"run", KEY_HANDLER, offsetof(struct job, run)}, {NULL, KEY_ANY, NO_PLACE}};
 
 /* ---- keys and types ---- */
 
@@ -439,18 +442,68 @@ static void load_rooms(lua_State *L, int app, struct handlers *h)
     qsort(h->rooms, h->room_count, sizeof(*h->rooms), compare_rooms);
 }
 
-/* ---- what later versions use; their types are checked already ---- */
+/* ---- jobs ---- */
 
-static void check_elements(lua_State *L, int app, const char *name, enum key_type type)
+/* `{ every =, run = }`, on top of the stack. */
+static void load_periodic(lua_State *L, struct job *job)
 {
-    char where[64];
+    lua_Number seconds;
 
-    if (lua_getfield(L, app, name) != LUA_TNIL) {
-        snprintf(where, sizeof(where), "app.%s", name);
+    check_keys(L, lua_gettop(L), job->what, job_keys, NULL);
+    take_handlers(L, lua_gettop(L), job_keys, job);
+    if (job->run == LUA_NOREF)
+        luaL_error(L, "%s.run: function expected, got nil", job->what);
+    lua_getfield(L, -1, "every");
+    seconds = lua_tonumber(L, -1);
+    if (!(seconds > 0 && seconds <= 1e9))
+        luaL_error(L, "%s.every: seconds above 0 expected", job->what);
+    job->period = (uint64_t)ceil(seconds * 1000);
+    lua_pop(L, 1);
+}
+
+/* The job whose name and function or table are on top of the stack. */
+static void load_job(lua_State *L, struct version *v)
+{
+    struct job *job = &v->handlers->jobs[v->handlers->job_count];
+
+    if (lua_type(L, -2) != LUA_TSTRING)
+        luaL_error(L, "app.jobs: keys are names, got a %s", luaL_typename(L, -2));
+    expect_type(L, -1, KEY_FUNCTION_OR_TABLE, "app.jobs", lua_tostring(L, -2));
+    jobs_init(job, v);
+    v->handlers->job_count++;
+    lua_pushfstring(L, "app.jobs.%s", lua_tostring(L, -2));
+    job->what = check_alloc(L, mem_strdup(lua_tostring(L, -1), lua_rawlen(L, -1)));
+    lua_pop(L, 1);
+    if (lua_istable(L, -1)) {
+        load_periodic(L, job);
+        return;
+    }
+    lua_pushvalue(L, -1);
+    job->run = script_ref(L);
+}
+
+static void load_jobs(lua_State *L, int app, struct version *v)
+{
+    if (lua_getfield(L, app, "jobs") == LUA_TNIL) {
+        lua_pop(L, 1);
+        return;
+    }
+    check_plain(L, -1, "app.jobs");
+    v->handlers->jobs = check_alloc(L, mem_zalloc(count_keys(L, lua_gettop(L)) + 1, sizeof(*v->handlers->jobs)));
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+        load_job(L, v);
+    lua_pop(L, 1);
+}
+
+/* ---- what later versions use; its type is checked already ---- */
+
+static void check_actors(lua_State *L, int app)
+{
+    if (lua_getfield(L, app, "actors") != LUA_TNIL) {
         for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
             if (lua_type(L, -2) != LUA_TSTRING)
-                luaL_error(L, "%s: keys are names, got a %s", where, luaL_typename(L, -2));
-            expect_type(L, -1, type, where, lua_tostring(L, -2));
+                luaL_error(L, "app.actors: keys are names, got a %s", luaL_typename(L, -2));
+            expect_type(L, -1, KEY_TABLE, "app.actors", lua_tostring(L, -2));
         }
     }
     lua_pop(L, 1);
@@ -500,8 +553,8 @@ void handlers_load(lua_State *L, struct version *v)
     load_level(L, app, "app", &h->app);
     load_routes(L, app, h);
     load_rooms(L, app, h);
-    check_elements(L, app, "actors", KEY_TABLE);
-    check_elements(L, app, "jobs", KEY_FUNCTION_OR_TABLE);
+    load_jobs(L, app, v);
+    check_actors(L, app);
     set_joins(L, h);
     lua_getfield(L, app, "version");
     v->number = lua_tointeger(L, -1);
@@ -537,11 +590,14 @@ void handlers_free(lua_State *L, struct handlers *h)
         script_unref(L, &h->rooms[i].allow);
         mem_free((void *)h->rooms[i].pattern.data);
     }
+    for (size_t i = 0; i < h->job_count; i++)
+        jobs_fini(L, &h->jobs[i]);
     script_unref(L, &h->on_start);
     script_unref(L, &h->on_stop);
     free_level(L, &h->app);
     mem_free(h->routes);
     mem_free(h->rooms);
+    mem_free(h->jobs);
     mem_free(h);
 }
 

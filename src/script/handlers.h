@@ -5,6 +5,7 @@
  */
 #ifndef MT_SCRIPT_HANDLERS_H
 #define MT_SCRIPT_HANDLERS_H
+#include "script/jobs.h"
 #include "script/route.h"
 #include "script/state.h"
 
@@ -41,6 +42,8 @@ struct handlers {
     size_t route_count;
     struct room_kind *rooms; /* owned, most specific first */
     size_t room_count;
+    struct job *jobs; /* owned */
+    size_t job_count;
 };
 
 /* Check the table on top of the stack and make v->handlers of it. Raises "app.on_mesage: no such handler; did you mean

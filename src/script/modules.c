@@ -1,6 +1,7 @@
 /* modules.c - reads and compiles sources, finds modules. */
 #include "script/modules.h"
 
+#include "script/lint.h"
 #include "script/sandbox.h"
 #include "script/version.h"
 #include "script/vm.h"
@@ -75,6 +76,7 @@ static int push_chunk(lua_State *L, struct version *v, const char *path, const c
     if (rc == 0) {
         struct slice text = source_text(&source);
 
+        lint_source(v, shown, text);
         status = luaL_loadbufferx(L, text.len ? text.data : "", text.len, name, "t");
         if (text.len && text.data[0] == LUA_SIGNATURE[0]) { /* Lua's own words do not say which file */
             lua_pop(L, 1);

@@ -4,6 +4,7 @@
 #include "script/api_timer.h"
 #include "script/dispatch.h"
 #include "script/handlers.h"
+#include "script/lint.h"
 #include "script/task.h"
 #include "script/version.h"
 #include "script/vm.h"
@@ -16,6 +17,7 @@ void script_defaults(struct script_config *c)
 {
     memset(c, 0, sizeof(*c));
     c->worker = 1;
+    c->workers = 1;
     c->time_budget = 1.0;
     c->load_budget = 0.5;
     c->memory_limit = (size_t)256 << 20;
@@ -243,6 +245,7 @@ int script_reload(struct script *s, char **error)
             *error = copy_text(err_text(rc));
         return rc;
     }
+    lint_switch(s, s->live);
     version_go_live(v);
     s->stats.reloads++;
     start_hook(s, "reload");

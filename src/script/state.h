@@ -23,6 +23,7 @@
 
 struct crypt_hasher;
 struct handlers;
+struct lint;
 struct task;
 struct watch_slot;
 
@@ -42,6 +43,7 @@ struct version {
     char **files;                /* owned: script first, then modules; NULL-terminated */
     size_t file_count;
     struct handlers *handlers; /* owned: the checked table */
+    struct lint *lint;         /* owned: what lint.h remembers of it */
     struct list_node held;     /* tasks spawned while it was loading: they start when it goes live */
     struct list_node timers;   /* its timers that are armed, or wait for it to go live */
     size_t tasks;              /* tasks at work in it */

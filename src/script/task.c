@@ -417,24 +417,30 @@ static void stop_waiting(struct task *t)
     list_remove(&t->queue);
 }
 
-bool task_cancel(struct task *t)
+bool task_cancel_later(struct task *t)
 {
     struct script *s = t->context.script;
+    bool goes_by_itself = t->state == TASK_RUNNING || t->cancelled;
 
     if (t->state == TASK_DONE)
         return false;
-    if (t->state == TASK_RUNNING || t->cancelled) {
-        t->cancelled = true; /* it unwinds where it next waits, or is about to be unwound */
+    t->cancelled = true;
+    if (goes_by_itself) /* where it next waits, or because it is queued for it */
         return true;
-    }
     stop_waiting(t);
-    if (s->unwinding) { /* not one inside another: a chain of them would use up the C stack */
-        t->cancelled = true;
-        if (t->state == TASK_WAITING)
-            t->state = TASK_READY;
-        list_add_tail(&s->ready, &t->queue);
-        return true;
-    }
+    if (t->state == TASK_WAITING)
+        t->state = TASK_READY;
+    list_add_tail(&s->ready, &t->queue);
+    loop_again(s->loop);
+    return true;
+}
+
+bool task_cancel(struct task *t)
+{
+    /* Not one unwinding inside another: a chain of them would use up the C stack. */
+    if (t->state == TASK_DONE || t->state == TASK_RUNNING || t->cancelled || t->context.script->unwinding)
+        return task_cancel_later(t);
+    stop_waiting(t);
     cancel_now(t);
     return true;
 }

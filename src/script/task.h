@@ -65,7 +65,7 @@ struct task {
     void *wait_arg;
     int wake_code;
     bool woken;              /* woken before it began to wait */
-    const char *what;        /* static text for the log: "on_message"; NULL: by kind */
+    const char *what;        /* for the log, text that lives as long as the version: "on_message"; NULL: by kind */
     struct loop_timer timer; /* end of the wait */
     struct task_reject reject;
     struct buf reply_id; /* JSON text of the id of the message that is being handled, empty for none */
@@ -107,6 +107,8 @@ int64_t task_check_ms(lua_State *L, int index, int64_t otherwise);
 /* Unwind a waiting task at once (its <close> variables run, the waiting call never returns); one that is running or unwinding is
  * marked and unwound when it next waits. False when it had ended. */
 bool task_cancel(struct task *t);
+/* The same, but it unwinds as the next of what is ready: for callers in whose midst no Lua may run. */
+bool task_cancel_later(struct task *t);
 
 /* ---- for api files (api_task.c) ---- */
 /* The function at `index` and everything above it become a task; pushes its object and returns 1 (tide.spawn, conn:spawn). `conn`

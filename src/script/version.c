@@ -9,6 +9,7 @@
 #include "crypt/crypt.h"
 #include "script/api_timer.h"
 #include "script/handlers.h"
+#include "script/lint.h"
 #include "script/modules.h"
 #include "script/sandbox.h"
 #include "script/task.h"
@@ -39,6 +40,7 @@ static void free_version(struct version *v)
 
     list_remove(&v->node);
     handlers_free(s->L, v->handlers);
+    lint_free(v->lint);
     for (size_t i = 0; i < sizeof(refs) / sizeof(refs[0]); i++)
         script_unref(s->L, refs[i]);
     version_free_files(v->files);
@@ -253,6 +255,7 @@ int version_load(struct script *s, struct version **out, char **error)
         version_unref(v);
         return MT_ESCRIPT;
     }
+    lint_note(v);
     *out = v;
     return 0;
 }
@@ -267,6 +270,9 @@ void version_go_live(struct version *v)
     s->live = v;
     s->epoch++;
     v->live = true;
+    if (old)
+        jobs_stop(old);
+    jobs_start(v);
     while (!list_empty(&v->held)) {
         struct list_node *node = v->held.next;
 

@@ -69,8 +69,8 @@ static void test_taken(void **state)
 {
     struct fake *f = *state;
 
-    fake_load(f, "local app = { on_signal = print, on_upgrade = print, version = 3, actors = { x = {} }, jobs = { a = print, b = "
-                 "{} }, helper = print, signal = print,\n"
+    fake_load(f, "local app = { on_signal = print, on_upgrade = print, version = 3, actors = { x = {} }, jobs = { a = print, b = { "
+                 "every = 0.5, run = print } }, helper = print, signal = print,\n"
                  "rooms = { ['*'] = { presence = true, history = 5, ttl = 1.5, current = true, grace = 0.5 } } }\n"
                  "app.routes = { ['/'] = app, ['/x'] = { helper = print } } return app");
 }
