@@ -8,7 +8,9 @@
 local tide = require "moontide"
 local app = { on = {}, limits = { message_bytes = 1 << 20 } }
 
-local MAX_SIZE, KEEP, PIECE = 16 << 20, 8, 64 << 10
+local MAX_SIZE, KEEP, PIECE = 16 << 20, 6, 64 << 10             -- together below the 128 MiB of all stores in memory
+local index = tide.store:open("files", { memory = true })       -- "newest last" -> list of { name, size, sha256, id }
+local pieces = tide.store:open("pieces", { memory = true })     -- "id/place" -> bytes; one for all workers, kept over reloads
 
 app.accepts = {
   begin  = { name = "string 1..100", size = "integer 1.." .. MAX_SIZE },
@@ -17,23 +19,42 @@ app.accepts = {
   cancel = {},
 }
 
-local files                                                     -- newest last
-function app.on_start()
-  tide.state.files = tide.state.files or {}                     -- kept over reloads
-  files = tide.state.files
-end
+local function list() return index:get "newest last" or tide.json.array {} end
 
 local function find(name)
-  for i, file in ipairs(files) do
-    if file.name == name then return file, i end
+  for _, file in ipairs(list()) do
+    if file.name == name then return file end
   end
 end
 
-local function keep(file)
-  local _, old = find(file.name)
-  if old then table.remove(files, old) end
-  files[#files + 1] = file
-  if #files > KEEP then table.remove(files, 1) end
+local function drop(file)
+  for at = 1, file.size, PIECE do pieces:delete(file.id .. "/" .. at) end
+end
+
+local function add(file)                                        -- -> those that it replaces or that are too many now
+  local gone
+  local ok, err, name = index:update("newest last", function(old)
+    local kept = tide.json.array {}
+    gone = {}
+    for _, other in ipairs(old or {}) do
+      local to = other.name == file.name and gone or kept
+      to[#to + 1] = other
+    end
+    kept[#kept + 1] = file
+    if #kept > KEEP then gone[#gone + 1] = table.remove(kept, 1) end
+    return kept
+  end)
+  return ok and gone, err, name
+end
+
+local function keep(file, bytes)
+  for at = 1, file.size, PIECE do
+    local ok, err, name = pieces:set(file.id .. "/" .. at, bytes:sub(at, at + PIECE - 1))
+    if not ok then drop(file) return nil, err, name end
+  end
+  local gone, err, name = add(file)
+  for _, old in ipairs(gone or { file }) do drop(old) end
+  return gone, err, name
 end
 
 function app.on.begin(conn, msg)
@@ -51,8 +72,9 @@ function app.on_binary(conn, bytes)
   conn:send({ type = "progress", name = up.name, received = up.received, size = up.size }, { key = "progress" })
   if up.received < up.size then return end
   conn.data.upload = nil
-  local file = { name = up.name, size = up.size, sha256 = up.hash:digest(), bytes = table.concat(up.pieces) }
-  keep(file)
+  local file = { name = up.name, size = up.size, sha256 = up.hash:digest(), id = tide.crypto.uuid() }
+  local ok, err, name = keep(file, table.concat(up.pieces))
+  if not ok then return nil, err, name end
   conn:send { type = "complete", name = file.name, size = file.size, sha256 = file.sha256 }
 end
 
@@ -60,7 +82,9 @@ function app.on.get(conn, msg)
   local file = find(msg.name)
   if not file then return nil, "no such file", "not_found" end
   for at = 1, file.size, PIECE do
-    local ok, err, name = conn:send_binary(file.bytes:sub(at, at + PIECE - 1))
+    local bytes = pieces:get(file.id .. "/" .. at)
+    if not bytes then return nil, "the file was replaced", "not_found" end
+    local ok, err, name = conn:send_binary(bytes)
     if not ok then return nil, err, name end
     conn:drain()                                                -- as fast as the client reads, no faster
   end
@@ -68,11 +92,7 @@ function app.on.get(conn, msg)
   return { name = file.name }
 end
 
-function app.on.list()
-  local out = tide.json.array {}
-  for _, file in ipairs(files) do out[#out + 1] = { name = file.name, size = file.size, sha256 = file.sha256 } end
-  return { files = out }
-end
+function app.on.list() return { files = list() } end
 
 function app.on.cancel(conn) conn.data.upload = nil end
 

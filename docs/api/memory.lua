@@ -1,9 +1,9 @@
 ---@meta _
 -- store: keys and values in memory: `tide.store:open(name, { memory = true })`.
 
----No call waits. Keys are texts of 1 to 1024 bytes. A value is a string (any bytes), a number, a boolean or a table that JSON can
+---One for all workers: what one has written the others read at once. No call waits. Keys are texts of 1 to 1024 bytes. A value is a string (any bytes), a number, a boolean or a table that JSON can
 ---hold, up to 1 MiB; what is read is always a copy. All stores together hold up to 128 MiB. Writing raises while a script loads,
----reading does not.
+---reading does not. Where several workers change the same key, `incr` and `update` lose nothing; a `get` with a `set` after it may.
 ---
 ---```lua
 ---local hits = tide.store:open("hits", { memory = true })
@@ -41,9 +41,9 @@ function store:delete(key) end
 function store:incr(key, by, opts) end
 
 ---Change a value by a function, which gets the old one (nil for none) and returns the new one; nil removes the key. The function
----may not wait, and is called again when the key was written meanwhile.
+---may not wait, and is called again when another worker has written the key meanwhile: it should do nothing but make the value.
 ---
----Fails: `full`, `too_large`, `nomem`, `busy` (changed by others 100 times in a row).
+---Fails: `full`, `too_large`, `nomem`, `busy` (changed by others 1000 times in a row).
 ---@param key string # 1 to 1024 bytes
 ---@param fn fun(old: any): any # makes the new value
 ---@param opts? { ttl: number } # seconds; without it the value keeps its end

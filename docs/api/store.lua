@@ -1,8 +1,9 @@
 ---@meta _
 -- tide.store: opens stores of keys and values.
 
----In this version stores live in memory: `tide.store:open(name, { memory = true })`. They stay over reloads and are gone when the
----server ends. A durable `tide.store` comes later; its functions are there already, and raise.
+---In this version stores live in memory: `tide.store:open(name, { memory = true })`. They are one for
+---all workers, stay over reloads and are gone when the server ends. A durable `tide.store` comes later; its functions are there
+---already, and raise.
 ---@class moontide.store.table
 local store = {}
 

@@ -44,6 +44,7 @@ local function measure()
 end
 
 function app.on_start(reason)
+  if tide.worker ~= 1 then return end                     -- one measures for all
   tide.every(STEP, measure)
   if reason ~= "start" then return end                    -- the store has the past already
   local now = tide.now()

@@ -75,7 +75,7 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .help = "Bytes of one HTTP request body. A larger one is answered with 413."},
     [CONFIG_LIMITS_CONNECTIONS] = {.name = "limits.connections",
         .type = CONFIG_INT, .initial = "100000", .min = 1, .max = 1000000,
-        .help = "Sockets open at once. At this number the server stops accepting until one closes."},
+        .help = "Sockets open at once, over all workers. At this number the server stops accepting until one closes."},
     [CONFIG_DEFLATE_THRESHOLD] = {.name = "deflate.threshold",
         .type = CONFIG_SIZE, .initial = "1k", .min = 0, .max = GIGA, .may_be_off = true, .live = true,
         .help = "Messages of fewer bytes are not compressed; off compresses nothing."},

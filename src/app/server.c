@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/static.h"
+#include "store/memory.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,8 @@ struct server {
     char *script, *library;    /* owned */
     struct net_tls_file *tls;  /* owned, texts too */
     size_t tls_count;
+    struct net_shared *net;      /* lent to every worker, as is the next */
+    struct memory_store *memory;
     struct worker_config worker_config; /* lent to every worker */
     struct worker **workers;            /* owned */
     size_t worker_count;
@@ -116,6 +119,14 @@ static void free_pairs(struct server *s)
     mem_free(s->tls);
 }
 
+static int create_shared(struct server *s, char **error)
+{
+    if (!(s->net = net_shared_create(s->tls, s->tls_count, error)))
+        return *error ? MT_ETLS : MT_ENOMEM;
+    s->memory = memory_store_create(SCRIPT_MEMORY_BYTES, clock_ms);
+    return s->memory ? 0 : MT_ENOMEM;
+}
+
 static int create_workers(struct server *s, const struct server_options *o, char **error)
 {
     size_t count = config_number(s->config, CONFIG_WORKERS);
@@ -125,8 +136,8 @@ static int create_workers(struct server *s, const struct server_options *o, char
         .watchdog = s->watchdog,
         .files = s->files,
         .config = s->config,
-        .tls = s->tls,
-        .tls_count = s->tls_count,
+        .net = s->net,
+        .memory = s->memory,
         .script = s->script,
         .library = s->library,
         .modules = o->modules,
@@ -225,11 +236,9 @@ static int reload_script(struct server *s, struct buf *why)
 static int reload_certs(struct server *s, struct buf *why)
 {
     char *error = NULL;
-    int rc = 0;
     if (s->tls_count == 0)
         return 0;
-    for (size_t i = 0; i < s->worker_count && rc == 0; i++)
-        rc = net_reload_tls(worker_net(s->workers[i]), &error);
+    int rc = net_shared_reload_tls(s->net, &error);
     if (rc == 0)
         log_info(s->log, NULL, "reloaded the certificates");
     else
@@ -454,6 +463,8 @@ static int fill(struct server *s, const struct server_options *o, char **error)
     if (rc == 0)
         rc = copy_pairs(s);
     if (rc == 0)
+        rc = create_shared(s, error);
+    if (rc == 0)
         rc = create_workers(s, o, error);
     if (rc == 0)
         note_live(s);
@@ -491,6 +502,8 @@ void server_destroy(struct server *s)
     for (size_t i = 0; i < s->worker_count; i++)
         worker_destroy(s->workers[i]);
     mem_free(s->workers);
+    net_shared_destroy(s->net);
+    memory_store_destroy(s->memory);
     if (s->watchdog)
         script_watchdog_stop(s->watchdog);
     if (s->files)

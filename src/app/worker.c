@@ -40,6 +40,7 @@ static int create_script(struct worker *w, char **error)
     sc.watchdog = wc->watchdog;
     sc.path = wc->script;
     sc.library = wc->library;
+    sc.memory = wc->memory;
     sc.worker = wc->number;
     sc.time_budget = config_seconds(c, CONFIG_SCRIPT_TIME);
     sc.load_budget = config_seconds(c, CONFIG_RELOAD_TIMEOUT);
@@ -60,8 +61,9 @@ static int create_net(struct worker *w, char **error)
         .events = script_events(),
         .events_arg = w->script,
         .files = wc->files,
-        .tls = wc->tls,
-        .tls_count = wc->tls_count,
+        .shared = wc->net,
+        .worker = (unsigned)wc->number,
+        .workers = (unsigned)config_number(wc->config, CONFIG_WORKERS),
     };
     read_limits(wc->config, &nc.options);
     return net_create(&nc, &w->net, error);

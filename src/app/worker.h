@@ -18,8 +18,8 @@ struct worker_config {
     struct watchdog *watchdog;
     struct static_root *files; /* NULL: none */
     const struct config *config;
-    const struct net_tls_file *tls;
-    size_t tls_count;
+    struct net_shared *net;       /* certificates and what else the sockets of all workers have in common */
+    struct memory_store *memory;  /* what scripts keep in stores in memory */
     const char *script, *library; /* library may be NULL */
     const struct script_module *modules;
     size_t module_count;

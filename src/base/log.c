@@ -16,20 +16,24 @@
 #include "base/utf8.h"
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 struct log {
-    int fd;                     /* the caller's */
+    int given;                  /* the caller's descriptor */
+    int fd;                     /* where lines go: `given`, or a file of ours; under `lock` */
     atomic_int level;           /* below it nothing is written */
     enum log_format format;     /* fixed */
-    bool colour;                /* text to a terminal */
+    bool likes_colour;          /* text, and NO_COLOR does not forbid it; fixed */
+    atomic_bool colour;         /* and `fd` is a terminal */
     bool torn;                  /* the last line was cut short: the next one starts on a fresh line; under `lock` */
     atomic_uint_least64_t lost; /* lines that did not get out whole */
     pthread_mutex_t lock;       /* around write: a pipe mixes lines longer than PIPE_BUF */
@@ -49,9 +53,11 @@ struct log *log_create(int fd, enum log_level level, enum log_format format)
         return NULL;
     }
     const char *no_colour = getenv("NO_COLOR");
+    l->given = fd;
     l->fd = fd;
     l->format = format;
-    l->colour = format == LOG_FORMAT_TEXT && !(no_colour && *no_colour) && isatty(fd);
+    l->likes_colour = format == LOG_FORMAT_TEXT && !(no_colour && *no_colour);
+    atomic_init(&l->colour, l->likes_colour && isatty(fd));
     atomic_init(&l->level, (int)level);
     atomic_init(&l->lost, 0);
     return l;
@@ -61,8 +67,57 @@ void log_destroy(struct log *l)
 {
     if (!l)
         return;
+    if (l->fd != l->given)
+        close(l->fd);
     pthread_mutex_destroy(&l->lock);
     mem_free(l);
+}
+
+/* MT_E* for errno, and a sentence. */
+static int open_error(const char *path, char **error)
+{
+    int code = errno;
+    struct buf text = {0};
+
+    if (buf_addf(&text, "cannot open the log file %s: %s", path, strerror(code)) == 0)
+        *error = mem_strdup((char *)text.data, text.len);
+    buf_fini(&text);
+    switch (code) {
+    case ENOENT:
+    case ENOTDIR:
+        return MT_ENOT_FOUND;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return MT_EDENIED;
+    default:
+        return MT_EIO;
+    }
+}
+
+int log_reopen(struct log *l, const char *path, char **error)
+{
+    struct stat st = {.st_size = 1};
+    int fd = l->given;
+
+    *error = NULL;
+    if (path) {
+        /* a pipe that nobody reads must not hold up the server; once open, lines may wait for the reader */
+        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+        if (fd < 0)
+            return open_error(path, error);
+        fcntl(fd, F_SETFL, O_APPEND);
+        fstat(fd, &st);
+    }
+    pthread_mutex_lock(&l->lock);
+    int old = l->fd;
+    l->fd = fd;
+    l->torn = l->torn && st.st_size > 0; /* it may be the same file, with half a line at its end */
+    pthread_mutex_unlock(&l->lock);
+    atomic_store_explicit(&l->colour, l->likes_colour && isatty(fd), memory_order_relaxed);
+    if (old != l->given)
+        close(old);
+    return 0;
 }
 
 void log_set_level(struct log *l, enum log_level level)
@@ -245,18 +300,19 @@ static struct slice take_line(struct slice *rest)
 static int build_text(const struct log *l, struct buf *out, enum log_level level, const struct log_about *about,
                       struct slice message, const struct log_field *fields, size_t count)
 {
+    bool colour = atomic_load_explicit(&l->colour, memory_order_relaxed);
     int err = add_time(out);
 
     if (!err)
-        err = l->colour ? buf_addf(out, " %s%s\x1b[0m ", level_colours[level], level_labels[level])
+        err = colour ? buf_addf(out, " %s%s\x1b[0m ", level_colours[level], level_labels[level])
                         : buf_addf(out, " %s ", level_labels[level]);
     if (!err)
         err = add_visible(out, take_line(&message));
-    if (!err && l->colour)
+    if (!err && colour)
         err = buf_add_text(out, "\x1b[2m");
     if (!err)
         err = add_text_fields(out, about, fields, count);
-    if (!err && l->colour)
+    if (!err && colour)
         err = buf_add_text(out, "\x1b[0m");
     if (!err)
         err = buf_add_byte(out, '\n');

@@ -1,4 +1,4 @@
-/* log.h - one line per event, to a file descriptor, as text for people or JSON for machines.
+/* log.h - one line per event, to a file descriptor or a file, as text for people or JSON for machines.
  *
  * A line is built in memory and leaves with one write(), so lines of several threads do not mix. Thread-safe. Control
  * characters in messages and fields are escaped, so nobody can forge a line. The server itself logs no query, header or cookie;
@@ -35,6 +35,11 @@ struct log;
 /* `fd` stays the caller's. Colour in text format only where fd is a terminal. NULL when memory runs out. */
 struct log *log_create(int fd, enum log_level level, enum log_format format);
 void log_destroy(struct log *l);
+/* Let the lines go to the end of the file at `path`, which is made (0640) where it is missing; NULL: to the descriptor of log_create again. The
+ * new file is opened before the old one is left, and a line under way ends in one of them, whole. Called again with the same path it
+ * follows a file that was moved away (log rotation). On failure the log goes on as before: MT_ENOT_FOUND (no such folder), MT_EDENIED,
+ * MT_EIO, and a sentence for the operator in *error (mem_free it), NULL when memory ran out. One call at a time, on any thread. */
+int log_reopen(struct log *l, const char *path, char **error);
 void log_set_level(struct log *l, enum log_level level);
 bool log_wants(const struct log *l, enum log_level level); /* cheap; ask before building expensive arguments */
 /* `about` may be NULL. A message may have several lines (a traceback): indented in text, \n in JSON. */

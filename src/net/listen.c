@@ -1,5 +1,8 @@
 /* listen.c - our own listeners: addresses as operators write them, paced accepting, and a pause instead of a spin when descriptors
  * run out. Accepted sockets go to libwebsockets (lws_host.c) and become sessions.
+ *
+ * Where several workers listen, worker 1 reads the addresses, finds what is free and leaves in net_shared what it has bound; the others
+ * open sockets of their own on the same ports, and share its unix sockets.
  */
 #include "base/err.h"
 #include "base/mem.h"
@@ -7,38 +10,24 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 4096, LISTEN_ACCEPTS_PER_TURN = 64, LISTEN_RETRY_MS = 100, LISTEN_QUIET_MS = 10000 };
+enum { LISTEN_ACCEPTS_PER_TURN = 64, LISTEN_RETRY_MS = 100, LISTEN_QUIET_MS = 10000 };
 
 struct listener {
     struct net *net;
     struct list_node node;      /* in net->listeners */
     struct loop_fd *watch;
     struct loop_timer retry;    /* after a pause */
+    struct address bound;       /* with the port that was chosen */
     int fd;
     bool secure;
     bool paused;                /* descriptors or net_options.connections ran out */
     uint64_t quiet_until;       /* loop time until which further pauses are not logged: at the limit every close makes one */
-    char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; empty for TCP */
+    char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; empty for TCP, and where another worker does it */
     char address[160];          /* for net_address */
-};
-
-struct address {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_un local;
-    } at;
-    socklen_t len;
 };
 
 static int listen_fail(char **error, int rc, struct slice address, const char *why)
@@ -53,23 +42,22 @@ static int listen_fail(char **error, int rc, struct slice address, const char *w
 
 /* ---- accepting ---- */
 
-static void listen_tell_pause(struct listener *l)
+static void listen_tell_pause(struct listener *l, const char *why)
 {
     uint64_t now = loop_now(l->net->loop);
 
     if (now < l->quiet_until)
         return;
     l->quiet_until = now + LISTEN_QUIET_MS;
-    log_warn(l->net->log, NULL, "accepting pauses: %s",
-             l->net->count >= l->net->options.connections ? "limits.connections is reached" : "no free descriptors");
+    log_warn(l->net->log, NULL, "accepting pauses: %s", why);
 }
 
-static void listen_pause(struct listener *l)
+static void listen_pause(struct listener *l, const char *why)
 {
     if (!l->paused) {
         l->paused = true;
         l->net->stats.accept_pauses++;
-        listen_tell_pause(l);
+        listen_tell_pause(l, why);
     }
     loop_fd_want(l->watch, 0);
     loop_timer_start(l->net->loop, &l->retry, LISTEN_RETRY_MS);
@@ -84,7 +72,7 @@ static void listen_resume(struct listener *l)
 
 static void listen_retry(struct loop_timer *t)
 {
-    listen_resume(list_entry(t, struct listener, retry)); /* comes back here at once while nothing is free */
+    listen_resume(list_entry(t, struct listener, retry)); /* pauses again at once while nothing is free */
 }
 
 void listen_resume_all(struct net *n)
@@ -92,7 +80,7 @@ void listen_resume_all(struct net *n)
     list_each(node, &n->listeners)
     {
         struct listener *l = list_entry(node, struct listener, node);
-        if (l->paused && n->count < n->options.connections)
+        if (l->paused && net_shared_count(n->shared) < n->options.connections)
             listen_resume(l);
     }
 }
@@ -121,6 +109,7 @@ static void accepted(struct listener *l, int fd, const struct address *peer)
 {
     struct session *s = session_create(l->net, fd, l->secure);
     if (!s) {
+        shared_give_socket(l->net->shared);
         l->net->stats.refused++;
         close(fd);
         return;
@@ -140,8 +129,8 @@ static void listen_event(struct loop_fd *w, int events, void *arg)
     struct listener *l = arg;
 
     for (int i = 0; i < LISTEN_ACCEPTS_PER_TURN; i++) {
-        if (l->net->count >= l->net->options.connections) {
-            listen_pause(l);
+        if (!shared_take_socket(l->net->shared, l->net->options.connections)) {
+            listen_pause(l, "limits.connections is reached");
             return;
         }
         struct address peer = {.len = sizeof peer.at};
@@ -150,8 +139,9 @@ static void listen_event(struct loop_fd *w, int events, void *arg)
             accepted(l, fd, &peer);
             continue;
         }
+        shared_give_socket(l->net->shared);
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            listen_pause(l);
+            listen_pause(l, "no free descriptors");
         else if (errno == ECONNABORTED || errno == EINTR)
             continue;
         return; /* EAGAIN: all taken */
@@ -164,8 +154,7 @@ static void listener_destroy(struct listener *l)
 {
     if (l->watch)
         loop_fd_close(l->watch);
-    if (l->fd >= 0)
-        close(l->fd);
+    close(l->fd);
     if (l->unix_path[0])
         unlink(l->unix_path);
     loop_timer_stop(l->net->loop, &l->retry);
@@ -173,98 +162,50 @@ static void listener_destroy(struct listener *l)
     mem_free(l);
 }
 
-static void describe(struct listener *l, const struct address *a)
+/* Whether the file of a unix socket is this net's to unlink: the first that listens there has made it. */
+static bool listener_owns_path(const struct net *n, const struct address *a)
 {
-    const char *scheme = l->secure ? "https" : "http";
-    char text[INET6_ADDRSTRLEN];
-
-    if (a->at.any.sa_family == AF_INET)
-        snprintf(l->address, sizeof l->address, "%s://%s:%d", scheme, inet_ntop(AF_INET, &a->at.v4.sin_addr, text, sizeof text),
-                 ntohs(a->at.v4.sin_port));
-    else if (a->at.any.sa_family == AF_INET6)
-        snprintf(l->address, sizeof l->address, "%s://[%s]:%d", scheme,
-                 inet_ntop(AF_INET6, &a->at.v6.sin6_addr, text, sizeof text), ntohs(a->at.v6.sin6_port));
-    else
-        snprintf(l->address, sizeof l->address, "unix:%s", a->at.local.sun_path);
+    return a->at.any.sa_family == AF_UNIX && !n->follows;
 }
 
-static int bind_error(int number)
-{
-    switch (number) {
-    case EADDRINUSE:
-        return MT_EBUSY;
-    case EACCES:
-    case EPERM:
-        return MT_EDENIED;
-    default:
-        return MT_EIO;
-    }
-}
-
-static int open_socket(const struct address *a, int *out)
-{
-    int one = 1, fd = socket(a->at.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return MT_EIO;
-    if (a->at.any.sa_family != AF_UNIX) {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* accepted sockets inherit it on Linux */
-    }
-    if (a->at.any.sa_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-    if (bind(fd, &a->at.any, a->len) || listen(fd, LISTEN_BACKLOG)) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return bind_error(saved);
-    }
-    *out = fd;
-    return 0;
-}
-
-/* Listen on exactly one address. `port`: the one that was bound. */
-static int listen_at(struct net *n, struct address *a, bool secure, int *port)
+/* A listener around a socket that listens, which it owns from here on, also when it fails. 0 or MT_ENOMEM. */
+static int listener_create(struct net *n, const struct address *a, int fd, bool secure)
 {
     struct listener *l = mem_zalloc(1, sizeof *l);
-    if (!l)
+
+    if (!l) {
+        close(fd);
+        if (listener_owns_path(n, a))
+            unlink(a->at.local.sun_path);
         return MT_ENOMEM;
+    }
     l->net = n;
     l->secure = secure;
-    l->fd = -1;
+    l->fd = fd;
+    l->bound = *a;
     list_init(&l->node);
     loop_timer_init(&l->retry, listen_retry);
-    int rc = open_socket(a, &l->fd);
-    int saved = errno;
-    if (!rc && a->at.any.sa_family == AF_UNIX)
+    if (listener_owns_path(n, a))
         strcpy(l->unix_path, a->at.local.sun_path);
-    if (!rc && !(l->watch = loop_fd_open(n->loop, l->fd, listen_event, l)))
-        rc = MT_ENOMEM;
-    if (rc) {
+    l->watch = loop_fd_open(n->loop, fd, listen_event, l);
+    if (!l->watch) {
         listener_destroy(l);
-        errno = saved;
-        return rc;
+        return MT_ENOMEM;
     }
-    a->len = sizeof a->at;
-    getsockname(l->fd, &a->at.any, &a->len);
-    *port = a->at.any.sa_family == AF_INET ? ntohs(a->at.v4.sin_port) : a->at.any.sa_family == AF_INET6 ? ntohs(a->at.v6.sin6_port) : 0;
-    describe(l, a);
+    address_text(a, secure, l->address, sizeof l->address);
     list_add_tail(&n->listeners, &l->node);
     loop_fd_want(l->watch, LOOP_READ);
     return 0;
 }
 
-static void address_v4(struct address *a, uint32_t ip, int port)
+/* Listen on exactly one address; `a` gets the port that was bound. */
+static int listen_at(struct net *n, struct address *a, bool secure)
 {
-    memset(a, 0, sizeof *a);
-    a->at.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(ip)};
-    a->len = sizeof a->at.v4;
-}
+    int fd;
+    enum address_share share = !n->several ? ADDRESS_ALONE : n->follows ? ADDRESS_FURTHER : ADDRESS_FIRST;
+    int rc = address_listen(a, share, &fd);
 
-static void address_v6(struct address *a, struct in6_addr ip, int port)
-{
-    memset(a, 0, sizeof *a);
-    a->at.v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port), .sin6_addr = ip};
-    a->len = sizeof a->at.v6;
+    return rc ? rc : listener_create(n, a, fd, secure);
 }
 
 /* Both families on one port. Port 0: the first bind chooses; where the second family has that port in use, try another. A machine without
@@ -275,13 +216,12 @@ static int listen_both(struct net *n, uint32_t v4, struct in6_addr v6, int wante
 
     for (int attempt = 0; attempt < 8; attempt++) {
         struct address a;
-        int port = 0;
         address_v4(&a, v4, wanted);
-        if ((rc = listen_at(n, &a, secure, &port)))
+        if ((rc = listen_at(n, &a, secure)))
             return rc;
         struct listener *first = list_entry(n->listeners.prev, struct listener, node);
-        address_v6(&a, v6, port);
-        rc = listen_at(n, &a, secure, &port);
+        address_v6(&a, v6, address_port(&a));
+        rc = listen_at(n, &a, secure);
         if (!rc)
             return 0;
         if (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT) {
@@ -298,25 +238,12 @@ static int listen_both(struct net *n, uint32_t v4, struct in6_addr v6, int wante
 
 static int listen_unix(struct net *n, struct slice address, char **error)
 {
-    struct slice path = {address.data + 5, address.len - 5}; /* behind "unix:" */
-    struct address a = {.len = sizeof a.at.local};
-    struct stat st;
-    int port;
+    struct address a;
 
-    a.at.local.sun_family = AF_UNIX;
-    if (path.len == 0 || path.len >= sizeof a.at.local.sun_path)
+    if (!address_unix(&a, (struct slice){address.data + 5, address.len - 5})) /* behind "unix:" */
         return listen_fail(error, MT_EINVALID, address, "a unix socket path has 1 to 107 bytes");
-    memcpy(a.at.local.sun_path, path.data, path.len);
-    /* A socket file that nobody answers on is left over from a server that was killed. */
-    if (lstat(a.at.local.sun_path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-        int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        bool dead = probe >= 0 && connect(probe, &a.at.any, a.len) < 0 && errno == ECONNREFUSED;
-        if (probe >= 0)
-            close(probe);
-        if (dead)
-            unlink(a.at.local.sun_path);
-    }
-    int rc = listen_at(n, &a, false, &port);
+    address_sweep(&a);
+    int rc = listen_at(n, &a, false);
     return rc ? listen_fail(error, rc, address, strerror(errno)) : 0;
 }
 
@@ -350,17 +277,17 @@ static int listen_host(struct net *n, struct slice host, int port, bool secure)
         address_v6(&a, v6, port);
     else
         return MT_EINVALID;
-    return listen_at(n, &a, secure, &port);
+    return listen_at(n, &a, secure);
 }
 
-int net_listen(struct net *n, struct slice address, bool tls, char **error)
+static int listen_text(struct net *n, struct slice address, bool tls, char **error)
 {
     struct slice host = {address.data, 0}, port_text = address;
     int port;
 
     if (address.len > 5 && memcmp(address.data, "unix:", 5) == 0)
         return listen_unix(n, address, error);
-    if (tls && !n->tls)
+    if (tls && !n->shared->tls)
         return listen_fail(error, MT_EINVALID, address, "TLS needs a certificate");
     for (size_t i = address.len; i > 0; i--)
         if (address.data[i - 1] == ':') {
@@ -376,6 +303,69 @@ int net_listen(struct net *n, struct slice address, bool tls, char **error)
     if (rc == MT_EINVALID)
         return listen_fail(error, rc, address, "the host must be an IP address, localhost or *");
     return rc ? listen_fail(error, rc, address, rc == MT_EBUSY ? "the port is in use" : strerror(errno)) : 0;
+}
+
+/* ---- several workers ---- */
+
+/* Leave what was bound behind `last` for the other workers. 0 or MT_ENOMEM. */
+static int publish(struct net *n, struct list_node *last, size_t call)
+{
+    int rc = 0;
+
+    for (struct list_node *node = last->next; !rc && node != &n->listeners; node = node->next) {
+        struct listener *l = list_entry(node, struct listener, node);
+        struct bound b = {.address = l->bound, .call = call, .takers = n->workers - 1, .fd = -1, .secure = l->secure};
+        if (l->unix_path[0] && (b.fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0)) < 0)
+            return MT_EIO;
+        rc = shared_add_bound(n->shared, &b);
+    }
+    return rc;
+}
+
+/* A socket for what worker 1 has bound: of a unix socket the same one, and the last worker takes the copy that was kept for this. */
+static int listen_bound(struct net *n, struct bound *b)
+{
+    int fd = b->fd;
+
+    b->takers--;
+    if (fd < 0)
+        return listen_at(n, &b->address, b->secure);
+    if (b->takers > 0)
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    else
+        b->fd = -1;
+    return fd < 0 ? MT_EIO : listener_create(n, &b->address, fd, b->secure);
+}
+
+/* All that worker 1 has bound in its net_listen of the same number. */
+static int listen_follow(struct net *n, struct slice address, size_t call, char **error)
+{
+    struct bound *b;
+    bool any = false;
+
+    for (size_t i = 0; (b = shared_bound(n->shared, i)) != NULL; i++) {
+        if (b->call != call || b->takers == 0)
+            continue;
+        int rc = listen_bound(n, b);
+        if (rc)
+            return listen_fail(error, rc, address, rc == MT_ENOMEM ? err_text(rc) : strerror(errno));
+        any = true;
+    }
+    return any ? 0 : listen_fail(error, MT_EINVALID, address, "worker 1 does not listen there");
+}
+
+int net_listen(struct net *n, struct slice address, bool tls, char **error)
+{
+    struct list_node *last = n->listeners.prev;
+    size_t call = n->listen_calls++;
+
+    if (n->follows)
+        return listen_follow(n, address, call, error);
+    int rc = listen_text(n, address, tls, error);
+    if (rc || !n->several)
+        return rc;
+    rc = publish(n, last, call);
+    return rc ? listen_fail(error, rc, address, err_text(rc)) : 0;
 }
 
 const char *net_address(const struct net *n, size_t i)

@@ -14,7 +14,16 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HOST_UNDER_TSAN
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define HOST_UNDER_TSAN
+#endif
 
 #define HOST_NEW_API (LWS_LIBRARY_VERSION_NUMBER >= 4003000)
 
@@ -272,8 +281,8 @@ static int host_callback(struct lws *wsi, enum lws_callback_reasons reason, void
 {
     switch ((int)reason) {
     case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
-        if (creating && creating->net->tls)
-            tls_store_attach(creating->net->tls, user);
+        if (creating && creating->net->shared->tls)
+            tls_store_attach(creating->net->shared->tls, user);
         return 0;
     case LWS_CALLBACK_RAW_CLOSE: {
         struct session *s = lws_get_opaque_user_data(wsi);
@@ -300,6 +309,15 @@ static const struct lws_protocols host_protocols[] = {
 
 /* ---- timers: libwebsockets' own (handshakes, housekeeping) are served from our loop ---- */
 
+#ifdef HOST_UNDER_TSAN
+/* Once a day the library looks at the dates of certificates, with mktime. Its lock inside of glibc is nothing that ThreadSanitizer sees. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "race:tzset_internal\n";
+}
+#endif
+
 static void host_serve(void *arg)
 {
     struct lws_host *h = arg;
@@ -322,6 +340,15 @@ static void probe_fired(lws_sorted_usec_list_t *sul) {}
 
 /* ---- life ---- */
 
+/* The library's own adds up what is allocated in a variable that all contexts write to. It is compatible with this one. */
+static void *host_realloc(void *ptr, size_t size, const char *reason)
+{
+    if (size > 0)
+        return realloc(ptr, size);
+    free(ptr);
+    return NULL;
+}
+
 static void host_log(int level, const char *line)
 {
     fprintf(stderr, "libwebsockets: %s", line); /* errors only: our mistakes or a full machine */
@@ -339,7 +366,7 @@ static int host_create_vhost(struct lws_host *h, bool secure)
         .vhost_name = secure ? "secure" : "plain",
     };
     if (secure) {
-        const struct net_tls_file *file = tls_store_default(h->net->tls);
+        const struct net_tls_file *file = tls_store_default(h->net->shared->tls);
         info.ssl_cert_filepath = file->chain;
         info.ssl_private_key_filepath = file->key;
         info.ssl_private_key_password = tls_passphrase();
@@ -367,8 +394,10 @@ static int host_create_context(struct lws_host *h)
     info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
     info.event_lib_custom = &host_plugin;
 #endif
-    if (!ssl_is_up)
+    if (!ssl_is_up) {
+        lws_set_allocator(host_realloc);
         info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+    }
     h->context = lws_create_context(&info);
     if (!h->context || !h->ops_called)
         return MT_EIO;
@@ -384,7 +413,7 @@ static int host_create_locked(struct lws_host *h)
     int rc = host_create_context(h);
     if (!rc)
         rc = host_create_vhost(h, false);
-    if (!rc && h->net->tls)
+    if (!rc && h->net->shared->tls)
         rc = host_create_vhost(h, true);
     return rc;
 }

@@ -28,11 +28,6 @@ static void net_flush(void *arg)
 
 static int net_init(struct net *n, const struct net_config *c, char **error)
 {
-    if (c->tls_count) {
-        int rc = tls_store_create(c->tls, c->tls_count, &n->tls, error);
-        if (rc)
-            return rc;
-    }
     n->deflate = deflate_create(1); /* level 1: several times faster than 6 for a few percent of size */
     n->pool = outbox_pool_create();
     n->read_buffer = mem_alloc(NET_READ_SIZE);
@@ -55,6 +50,10 @@ int net_create(const struct net_config *c, struct net **out, char **error)
     n->events_arg = c->events_arg;
     n->options = c->options;
     n->files = c->files;
+    n->shared = c->shared;
+    n->workers = c->workers ? c->workers : 1;
+    n->several = n->workers > 1;
+    n->follows = c->worker > 1;
     n->dirty_tail = &n->dirty;
     list_init(&n->listeners);
     list_init(&n->sessions);
@@ -84,7 +83,6 @@ void net_destroy(struct net *n)
         session_turn_end(n);
     loop_remove_flush(n->loop, net_flush, n);
     host_destroy(n->host);
-    tls_store_destroy(n->tls);
     deflate_destroy(n->deflate);
     outbox_pool_destroy(n->pool);
     buf_fini(&n->inflated);
@@ -103,12 +101,6 @@ void net_stop_listening(struct net *n)
         if (s->state == SESSION_TLS || s->state == SESSION_HEAD)
             session_retire(s); /* nothing was asked on it yet (half a head is no question), or everything is answered */
     }
-}
-
-int net_reload_tls(struct net *n, char **error)
-{
-    *error = NULL;
-    return n->tls ? tls_store_reload(n->tls, error) : 0;
 }
 
 void net_set_options(struct net *n, const struct net_options *o)

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "loop/loop.h"
 #include "net/session.h"
+#include "net/shared.h"
 
 struct net;
 struct static_root;
@@ -14,7 +15,7 @@ struct net_options {
     size_t outbox_limit;        /* 1 MiB queued per connection */
     size_t body_limit;          /* 1 MiB of one HTTP request body */
     size_t deflate_threshold;   /* 1024: messages below are not compressed; SIZE_MAX turns deflate off */
-    size_t connections;         /* open sockets; past it accepting pauses. 100000 */
+    size_t connections;         /* open sockets of all nets that share; past it accepting pauses. 100000 */
     uint64_t handshake_timeout; /* 10000: TLS and request head together */
     uint64_t idle_timeout;      /* 60000: HTTP keep-alive without a request */
     uint64_t close_timeout;     /* 5000: waiting for the reply to a close frame */
@@ -23,37 +24,33 @@ struct net_options {
 };
 void net_defaults(struct net_options *o);
 
-struct net_tls_file {
-    const char *chain, *key; /* PEM files; the passphrase is in the environment, MOONTIDE_TLS_PASSPHRASE */
-};
-
 struct net_config {
     struct loop *loop;
     struct log *log;
     const struct session_events *events;
     void *events_arg;
     struct net_options options;
-    struct static_root *files;        /* NULL: no static files. Borrowed */
-    const struct net_tls_file *tls;   /* certificates, chosen by SNI, the first is the default; none: no TLS listeners */
-    size_t tls_count;
+    struct static_root *files; /* NULL: no static files. Borrowed; may be lent to several nets */
+    struct net_shared *shared; /* borrowed: what all nets of the server have in common */
+    unsigned worker, workers;  /* number of this net's worker, from 1, and how many there are. 0 and 0: the only one */
 };
 
-/* Make the context. *error: a sentence for the operator (mem_free it) when the result is not 0: MT_EINVALID, MT_ETLS, MT_ENOMEM, MT_EIO. */
+/* Make the context. Several nets: one after the other, on one thread, before any of them is at work on its own. *error: a sentence for the operator (mem_free it) when the result is not 0: MT_EINVALID, MT_ETLS, MT_ENOMEM, MT_EIO. */
 int net_create(const struct net_config *c, struct net **out, char **error);
 /* All sessions must be gone or are reset here (on_closed and on_gone come); listeners are closed. */
 void net_destroy(struct net *n);
 
-/* An address: "127.0.0.1:8765", "[::1]:8765", "localhost:8765" (both), "*:8765" (all of both), ":8765" (as localhost), "8765", "unix:/path". Port 0: any. */
+/* Listen. With several workers worker 1 goes first, for each address, and fails where a port is in use; then the others call this with the same
+ * texts in the same order, and listen on the ports that worker 1 got. All of that before any of them is at work.
+ * An address: "127.0.0.1:8765", "[::1]:8765", "localhost:8765" (both), "*:8765" (all of both), ":8765" (as localhost), "8765", "unix:/path". Port 0: any. */
 int net_listen(struct net *n, struct slice address, bool tls, char **error); /* 0, MT_EINVALID, MT_EBUSY (in use), MT_EDENIED, MT_EIO */
 /* URL-like text of the i-th bound address, "http://127.0.0.1:40123" or "https://...", "unix:/path"; NULL past the end. */
 const char *net_address(const struct net *n, size_t i);
 /* Stop accepting, and close the listeners. Sessions live on; idle keep-alive HTTP sockets close. */
 void net_stop_listening(struct net *n);
-/* Load the certificate files again: checked first, then swapped for new handshakes. On failure the old stay: MT_ETLS and *error. */
-int net_reload_tls(struct net *n, char **error);
 /* Change the limits and times for what comes after. */
 void net_set_options(struct net *n, const struct net_options *o);
-size_t net_count(const struct net *n); /* sockets that are open */
+size_t net_count(const struct net *n); /* sockets of this net that are open */
 struct loop *net_loop(struct net *n);
 
 /* Counters since the start, for status and tests. */

@@ -6,11 +6,13 @@
  */
 #ifndef MT_NET_NET_IMPL_H
 #define MT_NET_NET_IMPL_H
+#include "net/address.h"
 #include "net/deflate.h"
 #include "net/net.h"
 #include "net/upgrade.h"
 
 #include <openssl/ssl.h>
+#include <stdatomic.h>
 
 struct lws;
 struct lws_host;
@@ -23,6 +25,23 @@ enum {
     NET_PIPELINE_MAX = 64 * 1024 /* queued answers past which a pipelining client has to wait */
 };
 
+/* What worker 1 listens on, for the other workers. */
+struct bound {
+    struct address address; /* with the port that was chosen */
+    size_t call;            /* which net_listen it came from, counted from 0 */
+    unsigned takers;        /* workers that have not taken it up yet */
+    int fd;                 /* unix sockets: a copy of the descriptor, -1 when the last has taken it. TCP: -1 */
+    bool secure;
+};
+
+/* Addresses are written and read before the nets are at work, so they need no lock. */
+struct net_shared {
+    struct tls_store *tls; /* certificates and ticket keys, NULL without TLS */
+    atomic_size_t sockets; /* open in all nets, and being accepted */
+    struct bound *bounds;  /* owned */
+    size_t bound_count;
+};
+
 struct net {
     struct loop *loop;
     struct log *log;
@@ -31,7 +50,11 @@ struct net {
     struct net_options options;
     struct static_root *files;      /* borrowed, NULL for none */
     struct lws_host *host;          /* owns the libwebsockets context */
-    struct tls_store *tls;          /* certificates, NULL without TLS */
+    struct net_shared *shared;      /* borrowed: certificates, addresses, the count of all sockets */
+    unsigned workers;               /* nets that share, at least 1 */
+    bool several;                   /* more than 1 */
+    bool follows;                   /* not the first of them: listens where that one does */
+    size_t listen_calls;            /* of net_listen so far */
     struct deflate *deflate;        /* shared by all sessions */
     struct outbox_pool *pool;       /* shared by all outboxes */
     struct buf inflated;            /* the incoming message at hand; apart from deflated, which its handler may need */
@@ -121,7 +144,8 @@ struct session {
 };
 
 /* ---- session.c: life, bytes in and out ---- */
-struct session *session_create(struct net *n, int fd, bool secure); /* NULL when memory runs out; the caller hands fd to the host */
+/* For a socket that shared_take_socket has counted; the session gives that back. NULL when memory runs out; the caller hands fd to the host. */
+struct session *session_create(struct net *n, int fd, bool secure);
 void session_start(struct session *s);                        /* plain: at once; TLS: when the handshake is done */
 void session_on_host_closed(struct session *s);               /* libwebsockets closed the socket */
 void session_mark_dirty(struct session *s);
@@ -162,11 +186,20 @@ int host_adopt(struct lws_host *h, struct session *s, int fd);
 /* Close the socket and free the wsi, at once. Never inside one of its callbacks. */
 void host_close(struct session *s);
 
-/* ---- tls.c ---- */
-int tls_store_create(const struct net_tls_file *files, size_t count, struct tls_store **out, char **error);
+/* ---- shared.c ---- */
+/* Count one more socket; false at the limit. Taken before accept(), so that the workers never take more together: what a worker holds for the
+ * moment may make another one pause without need. Given back when the session is reaped. Any thread. */
+bool shared_take_socket(struct net_shared *s, size_t limit);
+void shared_give_socket(struct net_shared *s);
+int shared_add_bound(struct net_shared *s, const struct bound *b); /* takes b->fd, also when it fails: MT_ENOMEM */
+struct bound *shared_bound(struct net_shared *s, size_t i);        /* NULL past the end */
+
+/* ---- tls.c: all but attach for any thread ---- */
+/* `now` gives milliseconds that only go forward (clock_ms). */
+int tls_store_create(const struct net_tls_file *files, size_t count, uint64_t (*now)(void), struct tls_store **out, char **error);
 void tls_store_destroy(struct tls_store *t);
 int tls_store_reload(struct tls_store *t, char **error);
-void tls_store_attach(struct tls_store *t, SSL_CTX *ctx);     /* certificate choice, protocol versions, ciphers */
+void tls_store_attach(struct tls_store *t, SSL_CTX *ctx); /* certificate choice, tickets, protocol versions, ciphers. Borrows t */
 const struct net_tls_file *tls_store_default(const struct tls_store *t);
 const char *tls_passphrase(void);
 #endif

@@ -476,6 +476,7 @@ static void session_reap(struct session *s)
     mem_free(s->close_reason);
     mem_free(s);
     n->count--;
+    shared_give_socket(n->shared);
     n->stats.closed++;
 }
 

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "net/static_tag.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +34,7 @@ enum {
 struct static_root {
     int fd;       /* of the folder, O_PATH */
     bool openat2; /* the kernel has it and lets us */
+    struct slice tag; /* put into HTML pages; borrowed, empty for none */
 };
 
 /* ---- types ---- */
@@ -241,6 +243,11 @@ void static_close(struct static_root *root)
     mem_free(root);
 }
 
+void static_set_tag(struct static_root *root, const char *tag)
+{
+    root->tag = slice_of(tag);
+}
+
 /* ---- paths ---- */
 
 /* The decoded path without its leading slashes, NUL-terminated, or an error. Empty for the folder itself. */
@@ -273,6 +280,7 @@ struct found {
     struct stat st;
     const char *type;
     bool redirect; /* a folder with an index, asked for without its slash */
+    bool tagged;   /* a page with root->tag in it, of which st has the size */
 };
 
 /* Open `path`; a folder's index is opened instead of it. `path` is changed. */
@@ -299,6 +307,23 @@ static int find_file(const struct static_root *root, struct buf *path, struct fo
     return 0;
 }
 
+/* Where the file is a page that gets the root's tag, the page with it takes the place of the file. */
+static int tag_file(const struct static_root *root, struct found *f)
+{
+    size_t size;
+
+    if (root->tag.len == 0 || f->redirect || strncmp(f->type, "text/html", 9) != 0)
+        return 0;
+    int fd = static_tag_page(f->fd, root->tag, &size);
+    if (fd == MT_ETOO_LARGE)
+        return 0;
+    close(f->fd);
+    f->fd = fd;
+    f->st.st_size = (off_t)size;
+    f->tagged = fd >= 0;
+    return fd < 0 ? fd : 0;
+}
+
 /* ---- conditions, RFC 9110 13 ---- */
 
 static uint64_t stamp_of(const struct stat *st)
@@ -307,10 +332,10 @@ static uint64_t stamp_of(const struct stat *st)
 }
 
 /* A strong tag: any write changes the time, a replaced file has another number. */
-static void make_etag(char out[ETAG_SIZE], const struct stat *st)
+static void make_etag(char out[ETAG_SIZE], const struct found *f)
 {
-    snprintf(out, ETAG_SIZE, "\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", (uint64_t)st->st_ino, (uint64_t)st->st_size,
-             stamp_of(st));
+    snprintf(out, ETAG_SIZE, "\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "%s\"", (uint64_t)f->st.st_ino, (uint64_t)f->st.st_size,
+             stamp_of(&f->st), f->tagged ? "-dev" : "");
 }
 
 /* Cuts the next entity tag off a list, with its quotes. False at the end and where it is no list of tags. */
@@ -440,8 +465,9 @@ static bool range_holds(const struct http_request *r, const struct stat *st, con
     return http_parse_date(value) == st->st_mtim.tv_sec && clock_wall() - (double)st->st_mtim.tv_sec > 1;
 }
 
-static int choose_range(const struct http_request *r, const struct stat *st, const char *etag, struct static_answer *out)
+static int choose_range(const struct http_request *r, const struct found *f, const char *etag, struct static_answer *out)
 {
+    const struct stat *st = &f->st;
     struct slice range = {NULL, 0};
     uint64_t first = 0, count = 0;
 
@@ -454,7 +480,7 @@ static int choose_range(const struct http_request *r, const struct stat *st, con
             return 200;
         range = r->headers[i].value;
     }
-    if (!range.data || !slice_is(r->method, SLICE("GET")) || !range_holds(r, st, etag))
+    if (!range.data || f->tagged || !slice_is(r->method, SLICE("GET")) || !range_holds(r, st, etag))
         return 200;
     int status = parse_range(range, (uint64_t)st->st_size, &first, &count);
     if (status == 206) {
@@ -484,7 +510,7 @@ static int put_body_headers(struct buf *head, const struct found *f, const struc
         failed = buf_addf(head, "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64 "\r\n", (uint64_t)a->offset,
                           (uint64_t)a->offset + a->length - 1, (uint64_t)f->st.st_size);
     if (!failed)
-        failed = buf_add_text(head, "Accept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n");
+        failed = buf_addf(head, "Accept-Ranges: %s\r\nX-Content-Type-Options: nosniff\r\n", f->tagged ? "none" : "bytes");
     return failed;
 }
 
@@ -505,10 +531,10 @@ static int put_answer(struct buf *head, const struct http_request *r, const stru
 {
     char etag[ETAG_SIZE];
 
-    make_etag(etag, &f->st);
+    make_etag(etag, f);
     a->status = f->redirect ? 301 : check_conditions(r, &f->st, etag);
     if (a->status == 200)
-        a->status = choose_range(r, &f->st, etag, a);
+        a->status = choose_range(r, f, etag, a);
     int failed = http_put_status(head, a->status);
     if (failed)
         return failed;
@@ -540,6 +566,8 @@ int static_answer(struct static_root *root, const struct http_request *r, struct
     int failed = decode_path(r->path, &path);
     if (!failed)
         failed = find_file(root, &path, &f);
+    if (!failed)
+        failed = tag_file(root, &f);
     buf_fini(&path);
     if (failed)
         return failed;

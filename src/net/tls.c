@@ -1,4 +1,5 @@
-/* tls.c - certificates: loaded and checked as a whole, chosen by name for each handshake, swapped while connections live.
+/* tls.c - certificates: loaded and checked as a whole, chosen by name for each handshake, swapped while connections live. One store serves
+ * the SSL_CTX of every worker.
  *
  * libwebsockets makes the SSL_CTX and loads the first pair into it; the certificate callback then puts the right pair into every
  * handshake. That is why a swap needs no new context, works from EC to RSA and leaves open connections alone (TRAPS.md).
@@ -6,10 +7,12 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/net_impl.h"
+#include "net/tickets.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +24,19 @@ struct tls_pair {
     EVP_PKEY *key;
 };
 
+/* The pairs of all files, as they were read at one time. Never changed; counted: by the store, and by handshakes that choose from it. */
+struct tls_set {
+    atomic_uint refs;
+    size_t count;
+    struct tls_pair pairs[];
+};
+
 struct tls_store {
     struct net_tls_file *files; /* names, owned copies */
-    struct tls_pair *pairs;     /* one per file */
     size_t count;
+    pthread_mutex_t lock;       /* around `live` */
+    struct tls_set *live;       /* for new handshakes */
+    struct tickets *tickets;
 };
 
 const char *tls_passphrase(void)
@@ -121,45 +133,61 @@ static int pair_load(struct tls_pair *p, const struct net_tls_file *names, char 
     return 0;
 }
 
-static void pairs_free(struct tls_pair *pairs, size_t count)
+static void set_unref(struct tls_set *set)
 {
-    for (size_t i = 0; pairs && i < count; i++)
-        pair_fini(&pairs[i]);
-    mem_free(pairs);
+    if (!set || atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    for (size_t i = 0; i < set->count; i++)
+        pair_fini(&set->pairs[i]);
+    mem_free(set);
 }
 
-/* All pairs, or none. */
-static int pairs_load(const struct net_tls_file *files, size_t count, struct tls_pair **out, char **error)
+/* All pairs, or none. One reference, the caller's. */
+static int set_load(const struct net_tls_file *files, size_t count, struct tls_set **out, char **error)
 {
-    struct tls_pair *pairs = mem_zalloc(count, sizeof *pairs);
-    int rc = pairs ? 0 : MT_ENOMEM;
+    struct tls_set *set = mem_zalloc(1, sizeof *set + count * sizeof *set->pairs);
+    int rc = set ? 0 : MT_ENOMEM;
 
+    if (set) {
+        atomic_init(&set->refs, 1);
+        set->count = count;
+    }
     for (size_t i = 0; !rc && i < count; i++)
-        rc = pair_load(&pairs[i], &files[i], error);
+        rc = pair_load(&set->pairs[i], &files[i], error);
     if (rc) {
-        pairs_free(pairs, count);
+        set_unref(set);
         return rc;
     }
-    *out = pairs;
+    *out = set;
     return 0;
 }
 
-int tls_store_create(const struct net_tls_file *files, size_t count, struct tls_store **out, char **error)
+static int copy_files(struct tls_store *t, const struct net_tls_file *files, size_t count)
 {
-    struct tls_store *t = mem_zalloc(1, sizeof *t);
-    int rc = t ? 0 : MT_ENOMEM;
-
-    if (!rc && !(t->files = mem_zalloc(count, sizeof *t->files)))
-        rc = MT_ENOMEM;
-    for (size_t i = 0; !rc && i < count; i++) {
+    if (!(t->files = mem_zalloc(count, sizeof *t->files)))
+        return MT_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
         t->count = i + 1;
         t->files[i].chain = mem_strdup(files[i].chain, strlen(files[i].chain));
         t->files[i].key = mem_strdup(files[i].key, strlen(files[i].key));
         if (!t->files[i].chain || !t->files[i].key)
-            rc = MT_ENOMEM;
+            return MT_ENOMEM;
     }
+    return 0;
+}
+
+int tls_store_create(const struct net_tls_file *files, size_t count, uint64_t (*now)(void), struct tls_store **out, char **error)
+{
+    struct tls_store *t = mem_zalloc(1, sizeof *t);
+
+    if (!t)
+        return MT_ENOMEM;
+    pthread_mutex_init(&t->lock, NULL);
+    int rc = copy_files(t, files, count);
+    if (!rc && !(t->tickets = tickets_create(now)))
+        rc = MT_ENOMEM;
     if (!rc)
-        rc = pairs_load(t->files, count, &t->pairs, error);
+        rc = set_load(t->files, count, &t->live, error);
     if (rc) {
         tls_store_destroy(t);
         return rc;
@@ -172,24 +200,29 @@ void tls_store_destroy(struct tls_store *t)
 {
     if (!t)
         return;
-    pairs_free(t->pairs, t->count);
+    set_unref(t->live);
+    tickets_destroy(t->tickets);
     for (size_t i = 0; i < t->count; i++) {
         mem_free((char *)t->files[i].chain);
         mem_free((char *)t->files[i].key);
     }
     mem_free(t->files);
+    pthread_mutex_destroy(&t->lock);
     mem_free(t);
 }
 
 int tls_store_reload(struct tls_store *t, char **error)
 {
-    struct tls_pair *fresh = NULL;
-    int rc = pairs_load(t->files, t->count, &fresh, error);
+    struct tls_set *fresh = NULL;
+    int rc = set_load(t->files, t->count, &fresh, error);
 
     if (rc)
         return rc;
-    pairs_free(t->pairs, t->count); /* handshakes under way hold references of their own */
-    t->pairs = fresh;
+    pthread_mutex_lock(&t->lock);
+    struct tls_set *old = t->live;
+    t->live = fresh;
+    pthread_mutex_unlock(&t->lock);
+    set_unref(old); /* handshakes under way hold references of their own */
     return 0;
 }
 
@@ -200,20 +233,33 @@ const struct net_tls_file *tls_store_default(const struct tls_store *t)
 
 /* ---- choosing ---- */
 
-static const struct tls_pair *pair_for(const struct tls_store *t, const char *name)
+/* A reference to the set that is live now. */
+static struct tls_set *store_take(struct tls_store *t)
 {
-    for (size_t i = 0; name && i < t->count; i++)
-        if (X509_check_host(t->pairs[i].leaf, name, 0, 0, NULL) == 1)
-            return &t->pairs[i];
-    return &t->pairs[0];
+    pthread_mutex_lock(&t->lock);
+    struct tls_set *set = t->live;
+    atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&t->lock);
+    return set;
+}
+
+static const struct tls_pair *pair_for(const struct tls_set *set, const char *name)
+{
+    for (size_t i = 0; name && i < set->count; i++)
+        if (X509_check_host(set->pairs[i].leaf, name, 0, 0, NULL) == 1)
+            return &set->pairs[i];
+    return &set->pairs[0];
 }
 
 static int choose_certificate(SSL *ssl, void *arg)
 {
-    const struct tls_pair *p = pair_for(arg, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+    struct tls_set *set = store_take(arg);
+    const struct tls_pair *p = pair_for(set, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
 
     SSL_certs_clear(ssl);
-    return SSL_use_cert_and_key(ssl, p->leaf, p->key, p->chain, 1);
+    int done = SSL_use_cert_and_key(ssl, p->leaf, p->key, p->chain, 1);
+    set_unref(set);
+    return done;
 }
 
 void tls_store_attach(struct tls_store *t, SSL_CTX *ctx)
@@ -222,5 +268,6 @@ void tls_store_attach(struct tls_store *t, SSL_CTX *ctx)
     SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20");
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_cert_cb(ctx, choose_certificate, t);
+    tickets_attach(t->tickets, ctx);
     ERR_clear_error();
 }

@@ -1,12 +1,11 @@
 /* api_store.c - tide.store:open(name, { memory = true }) and the stores that it gives.
  *
- * There is one memory store per VM, and so it outlives reloads. A store that a script holds is its name only: keys go in as name,
+ * All workers of a server share one memory store, which outlives reloads. A store that a script holds is its name only: keys go in as name,
  * zero byte, key. Strings are kept as they are, whatever bytes they have; integers as integers, so that incr works; all else as
  * JSON text. Each get gives a copy.
  */
 #include "script/api_store.h"
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "script/api_help.h"
 #include "script/json.h"
@@ -15,18 +14,14 @@
 #include <math.h>
 
 #define STORE_TYPE "moontide.store"
-#define KEEPER_TYPE "moontide.store.memory"
 #define NOT_YET "tide.store.%s: only tide.store:open(name, { memory = true }) is there in this version"
 
 enum {
     NAME_MAX_BYTES = 64,
     KEY_MAX_BYTES = 1024,
     VALUE_MAX_BYTES = 1 << 20,
-    ALL_MAX_BYTES = 128 << 20, /* of one worker, with keys and overhead */
-    UPDATE_TRIES = 100,        /* of one update, while others keep writing the same key */
+    UPDATE_TRIES = 1000, /* of one update, while other workers keep writing the same key; one of them gets through each time */
 };
-
-static const char keeper_key = 0; /* its address keys the userdata that owns the memory store */
 
 struct store {
     size_t len;                      /* of prefix */
@@ -38,14 +33,6 @@ struct full_key {
     char bytes[NAME_MAX_BYTES + 1 + KEY_MAX_BYTES];
     size_t len;
 };
-
-static struct memory_store *memory_of(lua_State *L)
-{
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &keeper_key);
-    struct memory_store *m = *(struct memory_store **)lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    return m;
-}
 
 static const struct store *check_store(lua_State *L, int arg)
 {
@@ -122,7 +109,7 @@ static int push_stored(lua_State *L, struct slice key, uint64_t *version)
 
     *version = 0;
     scratch->len = 0;
-    int err = memory_store_get(memory_of(L), key, &value, scratch);
+    int err = memory_store_get(script_of(L)->memory, key, &value, scratch);
     if (err == MT_ENOT_FOUND) {
         lua_pushnil(L);
         return 1;
@@ -170,7 +157,7 @@ static int l_store_set(lua_State *L)
     luaL_argcheck(L, !lua_isnoneornil(L, 3), 3, "a value expected; store:delete removes a key");
     uint64_t ttl = check_ttl(L, 4, MEMORY_TTL_NONE);
     int err = read_value(L, 3, "store:set", &value);
-    return push_write_result(L, err != 0 ? err : memory_store_set(memory_of(L), key, &value, ttl));
+    return push_write_result(L, err != 0 ? err : memory_store_set(script_of(L)->memory, key, &value, ttl));
 }
 
 /* store:delete(key) -> whether it was there */
@@ -180,7 +167,7 @@ static int l_store_delete(lua_State *L)
     struct slice key = check_key(L, &full);
 
     script_check_acting(L, "store:delete");
-    lua_pushboolean(L, memory_store_delete(memory_of(L), key));
+    lua_pushboolean(L, memory_store_delete(script_of(L)->memory, key));
     return 1;
 }
 
@@ -194,7 +181,7 @@ static int l_store_incr(lua_State *L)
     int64_t sum;
 
     script_check_acting(L, "store:incr");
-    int err = memory_store_incr(memory_of(L), key, by, ttl, &sum);
+    int err = memory_store_incr(script_of(L)->memory, key, by, ttl, &sum);
     if (err == MT_EINVALID)
         return script_push_failure(L, "not an integer, or the sum would not be one", err_name(err));
     if (err != 0)
@@ -215,9 +202,9 @@ static int try_update(lua_State *L, struct slice key, uint64_t ttl)
         return MT_ENOMEM;
     lua_call(L, 1, 1);
     if (lua_isnil(L, -1))
-        return memory_store_remove(memory_of(L), key, version);
+        return memory_store_remove(script_of(L)->memory, key, version);
     int err = read_value(L, lua_gettop(L), "store:update", &value);
-    return err != 0 ? err : memory_store_replace(memory_of(L), key, &value, ttl, version);
+    return err != 0 ? err : memory_store_replace(script_of(L)->memory, key, &value, ttl, version);
 }
 
 /* store:update(key, fn, {ttl=}) -> what fn(old value) returned and is now stored; nil removes the key. fn may be called again
@@ -288,7 +275,7 @@ static int l_store_scan(lua_State *L)
 
     luaL_argcheck(L, prefix.len <= KEY_MAX_BYTES, 2, "prefix: at most 1024 bytes");
     scratch->len = 0;
-    int err = memory_store_scan(memory_of(L), make_key(store, prefix, &full), limit, scratch, &count);
+    int err = memory_store_scan(script_of(L)->memory, make_key(store, prefix, &full), limit, scratch, &count);
     if (err != 0)
         return luaL_error(L, "store:scan: %s", err_text(err));
     lua_pushvalue(L, 1);
@@ -350,34 +337,8 @@ static const luaL_Reg store_methods[] = {
     {"get", l_store_get},   {"set", l_store_set}, {"delete", l_store_delete}, {"incr", l_store_incr}, {"update", l_store_update},
     {"scan", l_store_scan}, {NULL, NULL}};
 
-static int l_keeper_gc(lua_State *L)
-{
-    struct memory_store **m = luaL_checkudata(L, 1, KEEPER_TYPE);
-
-    memory_store_destroy(*m);
-    *m = NULL;
-    return 0;
-}
-
-static void open_keeper(lua_State *L)
-{
-    struct memory_store **m = lua_newuserdatauv(L, sizeof(struct memory_store *), 0);
-
-    *m = NULL;
-    luaL_newmetatable(L, KEEPER_TYPE);
-    lua_pushcfunction(L, l_keeper_gc);
-    lua_setfield(L, -2, "__gc");
-    api_seal_metatable(L);
-    lua_setmetatable(L, -2);
-    *m = memory_store_create(ALL_MAX_BYTES, clock_ms);
-    if (*m == NULL)
-        luaL_error(L, "out of memory");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &keeper_key);
-}
-
 void api_store_open(lua_State *L)
 {
-    open_keeper(L);
     luaL_newmetatable(L, STORE_TYPE);
     luaL_newlib(L, store_methods);
     lua_setfield(L, -2, "__index");

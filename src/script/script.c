@@ -1,6 +1,7 @@
 /* script.c - the public face of the layer: create, start, reload, stop, destroy. */
 #include "script/script.h"
 
+#include "base/clock.h"
 #include "script/api_timer.h"
 #include "script/dispatch.h"
 #include "script/handlers.h"
@@ -9,6 +10,7 @@
 #include "script/version.h"
 #include "script/vm.h"
 #include "script/watch.h"
+#include "store/memory.h"
 
 #include <lauxlib.h>
 #include <string.h>
@@ -99,10 +101,19 @@ static struct script *make_script(const struct script_config *c)
     return s;
 }
 
+static int open_memory(struct script *s, struct memory_store *shared)
+{
+    s->owns_memory = shared == NULL;
+    s->memory = shared ? shared : memory_store_create(SCRIPT_MEMORY_BYTES, clock_ms);
+    return s->memory ? 0 : MT_ENOMEM;
+}
+
 static int open_parts(struct script *s, const struct script_config *c, char **error)
 {
     int rc = copy_config(s, c);
 
+    if (rc == 0)
+        rc = open_memory(s, c->memory);
     if (rc == 0 && !(s->watch = watch_join(c->watchdog)))
         rc = MT_ENOMEM;
     if (rc == 0 && !(s->hub = hub_create(s->loop, &room_hooks, s)))
@@ -176,6 +187,8 @@ void script_destroy(struct script *s)
     if (s->hub)
         hub_destroy(s->hub);
     watch_part(s->config.watchdog, s->watch);
+    if (s->owns_memory)
+        memory_store_destroy(s->memory);
     buf_fini(&s->scratch);
     version_free_files(s->failed_files);
     free_config(s);

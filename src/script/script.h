@@ -12,12 +12,15 @@
 
 struct script;
 struct lua_State;
+struct memory_store;
 struct watchdog; /* one per process or server: script_watchdog_* */
 
 struct script_module {
     const char *name;                  /* what require finds */
     int (*open)(struct lua_State *L);  /* a lua_CFunction like luaopen_x */
 };
+
+enum { SCRIPT_MEMORY_BYTES = 128 << 20 }; /* the limit of a memory_store for script_config.memory: keys, values and overhead */
 
 struct script_config {
     struct loop *loop;
@@ -30,6 +33,7 @@ struct script_config {
     double time_budget;            /* script.time: seconds per entry, 1.0 */
     double load_budget;            /* reload.timeout: seconds per loading chunk, 0.5 */
     size_t memory_limit;           /* script.memory: bytes per VM, 256 MiB */
+    struct memory_store *memory;   /* of tide.store:open(name, { memory = true }); one for all workers. NULL: the VM has its own. Borrowed */
     bool close_on_errors;          /* on_error: three failures in a row close the connection with 1011 */
     const char *const *sandbox_allow; /* NULL-terminated library names opened on request: "io", "os", "debug", "package" */
     const struct script_module *modules; /* native modules of the embedding program */

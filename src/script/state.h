@@ -64,6 +64,8 @@ struct script {
     struct loop *loop;
     struct log *log;
     struct hub *hub;           /* owned */
+    struct memory_store *memory; /* what stores in memory keep */
+    bool owns_memory;          /* it is not borrowed from the configuration */
     struct heap heap;          /* the VM's memory */
     struct watch_slot *watch;  /* what the watchdog sees of this worker */
     uint64_t epoch;            /* grows with every version that goes live */

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -278,6 +279,22 @@ def test_files_slow_reader_gets_it_all(serve, connect):
     data = os.urandom(8 << 20)
     upload(connect(server), "big", data)
     assert download(connect(server, rcvbuf=4096), "big") == data
+
+
+def test_files_only_the_newest_stay(serve, connect):
+    server = serve(SCRIPTS / "files.lua")
+    ws = connect(server)
+    for i in range(7):
+        upload(ws, f"f{i}", bytes([i]) * 70000)
+    upload(ws, "f3", b"newer")
+    seen = len(server.log)
+    server.signal(signal.SIGHUP)
+    server.log.wait("reloaded", since=seen)
+    names = [f["name"] for f in call(ws, "list")["files"]]
+    assert names == ["f1", "f2", "f4", "f5", "f6", "f3"]
+    assert download(ws, "f3") == b"newer" and download(ws, "f1") == b"\1" * 70000
+    ws.text({"type": "get", "name": "f0", "id": 1})
+    ws.expect(type="error", id=1, code="not_found")
 
 
 # ---- examples ----

@@ -250,7 +250,7 @@ static const char *const types[][2] = {
     {"moontide.conn", "conn"},          {"moontide.room", "room"},     {"moontide.user", "user"},
     {"moontide.conn.remote", "remote"}, {"moontide.store", "store"},   {"moontide.hasher", "hasher"},
     {"moontide.task", "task"},          {"moontide.timer", "timer"},   {"moontide.req", "req"},
-    {"moontide.headers", NULL},         {"moontide.shape", NULL},      {"moontide.store.memory", NULL},
+    {"moontide.headers", NULL},         {"moontide.shape", NULL},
 };
 
 static bool is_listed(const char *type)

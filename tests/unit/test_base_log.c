@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -244,6 +245,130 @@ static void threads_do_not_mix_lines(void **state)
     close_log(l);
 }
 
+/* ---- log files ---- */
+
+static char folder[32];
+
+static const char *file_in(const char *name)
+{
+    static char path[2][64];
+    static int turn;
+
+    turn = !turn; /* two at a time */
+    snprintf(path[turn], sizeof(path[turn]), "%s/%s", folder, name);
+    return path[turn];
+}
+
+static void make_folder(void)
+{
+    strcpy(folder, "/tmp/moontide-test-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+}
+
+/* The text of a file, in `got`; how many lines it has. */
+static int read_file(const char *name)
+{
+    FILE *f = fopen(file_in(name), "r");
+    int lines = 0;
+
+    assert_non_null(f);
+    got[fread(got, 1, sizeof(got) - 1, f)] = '\0';
+    fclose(f);
+    for (const char *p = got; (p = strchr(p, '\n')) != NULL; p++)
+        lines++;
+    return lines;
+}
+
+static void a_file_takes_over_and_gives_back(void **state)
+{
+    struct log *l = open_log(LOG_FORMAT_TEXT);
+    char *error;
+    struct stat st;
+
+    make_folder();
+    mode_t mask = umask(0);
+    assert_int_equal(log_reopen(l, file_in("log"), &error), 0);
+    umask(mask);
+    log_info(l, NULL, "one");
+    assert_int_equal(rename(file_in("log"), file_in("log.1")), 0); /* rotation */
+    log_info(l, NULL, "two");
+    assert_int_equal(log_reopen(l, file_in("log"), &error), 0);
+    log_info(l, NULL, "three");
+    assert_int_equal(log_reopen(l, file_in("log"), &error), 0); /* the same file: at its end */
+    log_info(l, NULL, "four");
+    assert_int_equal(log_reopen(l, NULL, &error), 0);
+    log_info(l, NULL, "five");
+    assert_string_equal(read_behind_time(0), " INFO  five\n"); /* and nothing before */
+    assert_int_equal(read_file("log.1"), 2);
+    assert_non_null(strstr(got, "two\n"));
+    assert_int_equal(read_file("log"), 2);
+    assert_non_null(strstr(got, "four\n"));
+    assert_int_equal(stat(file_in("log.1"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    close_log(l);
+    unlink(file_in("log"));
+    unlink(file_in("log.1"));
+    rmdir(folder);
+}
+
+static void a_file_that_cannot_be_opened_changes_nothing(void **state)
+{
+    struct log *l = open_log(LOG_FORMAT_TEXT);
+    char *error;
+
+    make_folder();
+    assert_int_equal(mkfifo(file_in("fifo"), 0600), 0);
+    const struct {
+        const char *path;
+        int code;
+    } cases[] = {{"none/log", MT_ENOT_FOUND}, {"", MT_EIO}, {"fifo", MT_EIO}, {"fifo/log", MT_ENOT_FOUND}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        assert_int_equal(log_reopen(l, file_in(cases[i].path), &error), cases[i].code);
+        assert_non_null(strstr(error, file_in(cases[i].path)));
+        mem_free(error);
+    }
+    mem_fail_at(1);
+    assert_int_equal(log_reopen(l, file_in("none/log"), &error), MT_ENOT_FOUND);
+    assert_null(error);
+    log_info(l, NULL, "goes on");
+    assert_string_equal(read_behind_time(0), " INFO  goes on\n");
+    close_log(l);
+    unlink(file_in("fifo"));
+    rmdir(folder);
+}
+
+/* Every line lands in one of the files, whole. */
+static void files_change_while_threads_write(void **state)
+{
+    enum { FILES = 20 };
+    struct log *l = open_log(LOG_FORMAT_TEXT);
+    pthread_t threads[WRITERS];
+    char *error, name[8];
+    int lines = 0;
+
+    make_folder();
+    assert_int_equal(log_reopen(l, file_in("0"), &error), 0);
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write_lines, l), 0);
+    for (int i = 1; i < FILES; i++) {
+        snprintf(name, sizeof(name), "%d", i);
+        assert_int_equal(log_reopen(l, file_in(name), &error), 0);
+    }
+    for (int i = 0; i < WRITERS; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < FILES; i++) {
+        snprintf(name, sizeof(name), "%d", i);
+        read_file(name);
+        for (char *line = strtok(got, "\n"); line; line = strtok(NULL, "\n"), lines++)
+            assert_string_equal(line + 24, " INFO  the same line from every thread");
+        unlink(file_in(name));
+    }
+    assert_int_equal(lines, WRITERS * LINES);
+    assert_int_equal(log_lost(l), 0);
+    close_log(l);
+    rmdir(folder);
+}
+
 /* Colour belongs to terminals. A pseudo terminal is one. */
 static void colour_on_terminals_only(void **state)
 {
@@ -252,6 +377,7 @@ static void colour_on_terminals_only(void **state)
         skip();
     assert_int_equal(grantpt(master) | unlockpt(master), 0);
     int terminal = open(ptsname(master), O_RDWR | O_NOCTTY);
+    char *error;
     assert_true(terminal >= 0);
     for (int no_colour = 0; no_colour < 2; no_colour++) {
         if (no_colour)
@@ -265,6 +391,13 @@ static void colour_on_terminals_only(void **state)
         got[n] = '\0';
         assert_non_null(strstr(got, "hot"));
         assert_int_equal(strchr(got, '\x1b') == NULL, no_colour);
+        make_folder();
+        assert_int_equal(log_reopen(l, file_in("log"), &error), 0);
+        log_warn(l, NULL, "cold");
+        assert_int_equal(read_file("log"), 1);
+        assert_null(strchr(got, '\x1b'));
+        unlink(file_in("log"));
+        rmdir(folder);
         log_destroy(l);
     }
     unsetenv("NO_COLOR");
@@ -382,6 +515,9 @@ int main(void)
         cmocka_unit_test(failed_writes_are_counted),
         cmocka_unit_test(a_torn_line_ends_before_the_next),
         cmocka_unit_test(threads_do_not_mix_lines),
+        cmocka_unit_test(a_file_takes_over_and_gives_back),
+        cmocka_unit_test(a_file_that_cannot_be_opened_changes_nothing),
+        cmocka_unit_test(files_change_while_threads_write),
         cmocka_unit_test(colour_on_terminals_only),
         cmocka_unit_test(no_memory_loses_the_line_only),
         cmocka_unit_test(names_of_secrets),

@@ -1,18 +1,15 @@
 /* test_net_session.c - sessions over real sockets: the server runs in a thread of its own, the client here blocks. */
 #include "base/err.h"
 #include "base/mem.h"
+#include "fake_net.h"
 #include "net/net.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 // cmocka needs the headers above first
 #include <cmocka.h>
@@ -23,6 +20,7 @@ enum mode { MODE_ECHO, MODE_FLOOD, MODE_CLOSE, MODE_LATER, MODE_STREAM, MODE_FAN
 struct server {
     struct loop *loop;
     struct log *log;
+    struct net_shared *shared;
     struct net *net;
     struct loop_wake *stop;
     struct session *later; /* MODE_LATER: answered when the next connection comes */
@@ -136,7 +134,8 @@ static struct server *server_start(enum mode mode)
     sv->mode = mode;
     sv->loop = loop_create();
     sv->log = log_create(2, LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-    struct net_config c = {.loop = sv->loop, .log = sv->log, .events = &events, .events_arg = sv};
+    sv->shared = net_shared_create(NULL, 0, &error);
+    struct net_config c = {.loop = sv->loop, .log = sv->log, .events = &events, .events_arg = sv, .shared = sv->shared};
     net_defaults(&c.options);
     if (net_create(&c, &sv->net, &error))
         fail_msg("net_create: %s", error);
@@ -153,6 +152,7 @@ static void server_stop(struct server *sv)
     loop_wake_send(sv->stop);
     pthread_join(sv->thread, NULL);
     net_destroy(sv->net);
+    net_shared_destroy(sv->shared);
     loop_wake_close(sv->stop);
     loop_destroy(sv->loop);
     log_destroy(sv->log);
@@ -161,72 +161,13 @@ static void server_stop(struct server *sv)
 
 /* ---- the client ---- */
 
-static int dial(const struct server *sv)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)sv->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct timeval limit = {.tv_sec = 10};
-
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
-    return fd;
-}
-
-static void put(int fd, const char *text, size_t len)
-{
-    assert_int_equal(send(fd, text, len, MSG_NOSIGNAL), len);
-}
-
-/* Reads `len` bytes, fewer only at the end. The loop of another thread may use io_uring, which interrupts what this one waits for. */
-static size_t receive(int fd, void *out, size_t len)
-{
-    size_t have = 0;
-
-    while (have < len) {
-        ssize_t n = recv(fd, (char *)out + have, len - have, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        have += (size_t)n;
-    }
-    return have;
-}
-
-static void expect(int fd, const void *want, size_t len)
-{
-    unsigned char got[70000];
-
-    assert_int_equal(receive(fd, got, len), len);
-    assert_memory_equal(got, want, len);
-}
-
-static void expect_end(int fd)
-{
-    char byte;
-
-    assert_int_equal(receive(fd, &byte, 1), 0);
-}
-
-static size_t read_head(int fd, char *out, size_t size)
-{
-    size_t n = 0;
-
-    while (n + 1 < size && receive(fd, out + n, 1) == 1) {
-        out[++n] = 0;
-        if (n >= 4 && memcmp(out + n - 4, "\r\n\r\n", 4) == 0)
-            break;
-    }
-    return n;
-}
-
 static const char handshake[] = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 static int upgrade(const struct server *sv)
 {
     char head[1024];
-    int fd = dial(sv);
+    int fd = dial(sv->port);
 
     put(fd, handshake, sizeof handshake - 1);
     read_head(fd, head, sizeof head);
@@ -367,7 +308,7 @@ static void test_send_many(void **state)
 
     for (int i = 0; i < 3; i++)
         fds[i] = upgrade(sv);
-    fds[3] = dial(sv);
+    fds[3] = dial(sv->port);
     put(fds[3], deflate_handshake, sizeof deflate_handshake - 1);
     read_head(fds[3], head, sizeof head);
     assert_non_null(strstr(head, "permessage-deflate"));
@@ -434,7 +375,7 @@ static void test_abnormal_end_is_1006_and_gone(void **state)
 static void test_handshake_may_wait(void **state)
 {
     struct server *sv = server_start(MODE_LATER);
-    int first = dial(sv);
+    int first = dial(sv->port);
     char head[1024];
 
     put(first, handshake, sizeof handshake - 1);
@@ -452,7 +393,7 @@ static void test_early_bytes_are_refused(void **state)
 {
     struct server *sv = server_start(MODE_ECHO);
     char both[512], head[1024];
-    int fd = dial(sv);
+    int fd = dial(sv->port);
 
     int len = snprintf(both, sizeof both, "%s%s", handshake, "\x81\x81");
     put(fd, both, (size_t)len);
@@ -466,7 +407,7 @@ static void test_http_pipelining_and_bodies(void **state)
 {
     struct server *sv = server_start(MODE_ECHO);
     char head[1024];
-    int fd = dial(sv);
+    int fd = dial(sv->port);
     static const char three[] = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
                                 "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nxyz"
                                 "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
@@ -490,7 +431,7 @@ static void test_http_stream(void **state)
 {
     struct server *sv = server_start(MODE_STREAM);
     char head[1024];
-    int fd = dial(sv);
+    int fd = dial(sv->port);
 
     put(fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 27);
     read_head(fd, head, sizeof head);
@@ -524,31 +465,6 @@ static void test_two_servers_and_again(void **state)
     close(three);
 }
 
-static void test_port_in_use(void **state)
-{
-    struct server *sv = server_start(MODE_ECHO);
-    struct log *log = log_create(2, LOG_LEVEL_OFF, LOG_FORMAT_TEXT);
-    struct loop *loop = loop_create();
-    struct net_config c = {.loop = loop, .log = log, .events = &events};
-    struct net *other = NULL;
-    char *error = NULL, address[32];
-
-    net_defaults(&c.options);
-    assert_int_equal(net_create(&c, &other, &error), 0);
-    snprintf(address, sizeof address, "127.0.0.1:%d", sv->port);
-    assert_int_equal(net_listen(other, slice_of(address), false, &error), MT_EBUSY);
-    assert_non_null(strstr(error, "in use"));
-    mem_free(error);
-    assert_int_equal(net_listen(other, SLICE("nowhere.example:1"), false, &error), MT_EINVALID);
-    mem_free(error);
-    assert_int_equal(net_listen(other, SLICE("127.0.0.1:70000"), false, &error), MT_EINVALID);
-    mem_free(error);
-    net_destroy(other);
-    loop_destroy(loop);
-    log_destroy(log);
-    server_stop(sv);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,7 +482,6 @@ int main(void)
         cmocka_unit_test(test_http_pipelining_and_bodies),
         cmocka_unit_test(test_http_stream),
         cmocka_unit_test(test_two_servers_and_again),
-        cmocka_unit_test(test_port_in_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

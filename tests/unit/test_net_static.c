@@ -594,6 +594,90 @@ static void test_bad_folders(void **state)
     static_close(NULL);
 }
 
+/* ---- the tag of dev mode ---- */
+
+#define TAG "<script src=\"/_moontide/dev.js\"></script>"
+
+static const char *body(void)
+{
+    static char text[256];
+    ssize_t n = pread(answer.fd, text, sizeof(text) - 1, answer.offset);
+
+    assert_int_equal(n, answer.length);
+    text[n] = '\0';
+    return text;
+}
+
+static void test_tag(void **state)
+{
+    static const char *const pages[][2] = {
+        {"<html><body>a</body></html>", "<html><body>a" TAG "</body></html>"},
+        {"<BODY>\"</body>\" a</BODY\n>\n", "<BODY>\"</body>\" a" TAG "</BODY\n>\n"},
+        {"<head></head>a</head", "<head>" TAG "</head>a</head"},
+        {"<p>a", "<p>a" TAG},
+        {"</bod", "</bod" TAG},
+        {"</body", TAG "</body"},
+        {"", TAG},
+        {"<<<</body", "<<<" TAG "</body"},
+    };
+    char plain[100], tagged[100], line[200];
+
+    write_file("www/page.html", pages[0][0], DATE, 0);
+    assert_int_equal(get("/page.html"), 0);
+    snprintf(plain, sizeof(plain), "%s", header("ETag"));
+    static_set_tag(root, TAG);
+    for (size_t i = 0; i < COUNT(pages); i++) {
+        write_file("www/page.html", pages[i][0], DATE, 0);
+        assert_int_equal(get("/page.html"), 0);
+        assert_int_equal(answer.status, 200);
+        assert_string_equal(body(), pages[i][1]);
+        assert_int_equal(atoi(header("Content-Length")), strlen(pages[i][1]));
+        assert_string_equal(header("Accept-Ranges"), "none");
+    }
+    assert_int_equal(ask("HEAD", "/page.html", ""), 0);
+    assert_int_equal(atoi(header("Content-Length")), strlen(pages[COUNT(pages) - 1][1]));
+    assert_int_equal(answer.fd, -1);
+    assert_int_equal(get("/sub/"), 0); /* also the index of a folder */
+    assert_string_equal(body(), "<p>sub" TAG);
+    assert_int_equal(get("/sub"), 0);
+    assert_int_equal(answer.status, 301);
+    assert_int_equal(get("/ten.txt"), 0); /* other types stay as they are */
+    assert_string_equal(body(), "0123456789");
+    assert_string_equal(header("Accept-Ranges"), "bytes");
+
+    write_file("www/page.html", pages[0][0], DATE, 0);
+    assert_int_equal(get("/page.html"), 0);
+    snprintf(tagged, sizeof(tagged), "%s", header("ETag"));
+    assert_string_not_equal(tagged, plain);
+    snprintf(line, sizeof(line), "If-None-Match: %s\r\n", plain); /* from before dev mode: has no tag in it */
+    assert_int_equal(ask("GET", "/page.html", line), 0);
+    assert_int_equal(answer.status, 200);
+    snprintf(line, sizeof(line), "If-None-Match: %s\r\n", tagged);
+    assert_int_equal(ask("GET", "/page.html", line), 0);
+    assert_int_equal(answer.status, 304);
+    assert_int_equal(ask("GET", "/page.html", "Range: bytes=0-3\r\n"), 0);
+    assert_int_equal(answer.status, 200);
+    assert_string_equal(body(), pages[0][1]);
+    static_set_tag(root, NULL);
+    assert_int_equal(get("/page.html"), 0);
+    assert_string_equal(body(), pages[0][0]);
+    assert_string_equal(header("ETag"), plain);
+}
+
+static void test_large_pages_get_no_tag(void **state)
+{
+    static_set_tag(root, TAG);
+    write_file("www/page.html", "<p>", DATE, 0);
+    assert_int_equal(truncate(path_of("www/page.html"), 16 << 20), 0);
+    assert_int_equal(get("/page.html"), 0);
+    assert_int_equal(answer.length, (16 << 20) + strlen(TAG));
+    assert_int_equal(truncate(path_of("www/page.html"), (16 << 20) + 1), 0);
+    assert_int_equal(get("/page.html"), 0);
+    assert_int_equal(answer.length, (16 << 20) + 1);
+    assert_string_equal(header("Accept-Ranges"), "bytes");
+    static_set_tag(root, NULL);
+}
+
 static int lowest_fd(void)
 {
     int fd = dup(0);
@@ -611,6 +695,7 @@ static void test_nothing_leaks(void **state)
     get("/none"); /* closes what the test before left in `answer` */
     buf_fini(&head);
     int lowest = lowest_fd();
+    static_set_tag(root, TAG);
     for (size_t i = 0; i < COUNT(targets); i++) {
         int got = 0;
         for (unsigned long n = 0; n < 10; n++) {
@@ -633,6 +718,7 @@ static void test_nothing_leaks(void **state)
             assert_int_equal(lowest_fd(), lowest);
         }
     }
+    static_set_tag(root, NULL);
 }
 
 static int take_openat2_away(void)
@@ -657,6 +743,7 @@ int main(void)
         cmocka_unit_test(test_methods), cmocka_unit_test(test_conditions),  cmocka_unit_test(test_etag_follows_the_file),
         cmocka_unit_test(test_ranges),  cmocka_unit_test(test_if_range),    cmocka_unit_test(test_if_range_needs_a_rested_file),
         cmocka_unit_test(test_types),   cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_nothing_leaks),
+        cmocka_unit_test(test_tag),     cmocka_unit_test(test_large_pages_get_no_tag),
     };
     /* Old kernels lack it, and so does valgrind. */
     without_openat2 = syscall(SYS_openat2, AT_FDCWD, ".", NULL, 0) < 0 && errno == ENOSYS;

@@ -1,0 +1,83 @@
+/* shared.c - what the nets of one server share. */
+#include "net/shared.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "net/net_impl.h"
+
+#include <unistd.h>
+
+struct net_shared *net_shared_create(const struct net_tls_file *tls, size_t count, char **error)
+{
+    struct net_shared *s = mem_zalloc(1, sizeof *s);
+
+    *error = NULL;
+    if (!s)
+        return NULL;
+    atomic_init(&s->sockets, 0);
+    if (count && tls_store_create(tls, count, clock_ms, &s->tls, error)) {
+        net_shared_destroy(s);
+        return NULL;
+    }
+    return s;
+}
+
+void net_shared_destroy(struct net_shared *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->bound_count; i++)
+        if (s->bounds[i].fd >= 0)
+            close(s->bounds[i].fd);
+    mem_free(s->bounds);
+    tls_store_destroy(s->tls);
+    mem_free(s);
+}
+
+int net_shared_reload_tls(struct net_shared *s, char **error)
+{
+    *error = NULL;
+    return s->tls ? tls_store_reload(s->tls, error) : 0;
+}
+
+/* ---- the count of sockets: a number and nothing else, so its order to other memory does not matter ---- */
+
+size_t net_shared_count(const struct net_shared *s)
+{
+    return atomic_load_explicit(&s->sockets, memory_order_relaxed);
+}
+
+bool shared_take_socket(struct net_shared *s, size_t limit)
+{
+    if (atomic_fetch_add_explicit(&s->sockets, 1, memory_order_relaxed) < limit)
+        return true;
+    shared_give_socket(s);
+    return false;
+}
+
+void shared_give_socket(struct net_shared *s)
+{
+    atomic_fetch_sub_explicit(&s->sockets, 1, memory_order_relaxed);
+}
+
+/* ---- addresses ---- */
+
+int shared_add_bound(struct net_shared *s, const struct bound *b)
+{
+    struct bound *bounds = mem_resize(s->bounds, (s->bound_count + 1) * sizeof *bounds);
+
+    if (!bounds) {
+        if (b->fd >= 0)
+            close(b->fd);
+        return MT_ENOMEM;
+    }
+    s->bounds = bounds;
+    bounds[s->bound_count++] = *b;
+    return 0;
+}
+
+struct bound *shared_bound(struct net_shared *s, size_t i)
+{
+    return i < s->bound_count ? &s->bounds[i] : NULL;
+}
