@@ -37,8 +37,8 @@ struct excerpt {
     unsigned marked; /* number of the line in question */
 };
 
-/* The lines around `line`. The empty line behind a last line break counts only when it is `line` itself: there Lua reports what is
- * missing at the end of a file. False when the source has no such line. */
+/* The lines around `line`. The empty line behind a last line break counts only when it is `line` itself: there Lua reports what
+ * is missing at the end of a file. False when the source has no such line. */
 bool excerpt_cut(struct slice source, unsigned line, struct excerpt *out);
 
 /* As text, one line each, with numbers, the marked one behind a ">". 0 or MT_ENOMEM. */

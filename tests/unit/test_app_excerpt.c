@@ -26,7 +26,8 @@ static void test_the_first_place_that_is_in_a_file_of_ours_is_found(void **state
 {
     expect_place("chat.lua:31: attempt to index a nil value", files[0], "chat.lua", 31);
     expect_place("chat.lua: chat.lua:4: unexpected symbol", files[0], "chat.lua", 4);
-    expect_place("table: 0x5581\nstack traceback:\n\t[C]: in function 'error'\n\tchat.lua:7: in main chunk", files[0], "chat.lua", 7);
+    expect_place("table: 0x5581\nstack traceback:\n\t[C]: in function 'error'\n\tchat.lua:7: in main chunk", files[0], "chat.lua",
+                 7);
     expect_place("from 12:30:15 on, chat.lua:8: late", files[0], "chat.lua", 8);
     expect_place("'./chat.lua:2: x", files[0], "./chat.lua", 2);
     expect_place("my shop/x-1.lua:12: x", files[3], "my shop/x-1.lua", 12);
@@ -131,8 +132,9 @@ static void test_json(void **state)
     struct buf out = {0};
     assert_true(excerpt_cut(SLICE("say \"hi\"\n\t</script>\nx\0y\n"), 2, &e));
     assert_int_equal(excerpt_print_json(&e, &out), 0);
-    assert_true(slice_is(buf_slice(&out), SLICE("[{\"line\":1,\"text\":\"say \\\"hi\\\"\"},{\"line\":2,\"text\":\"\\t</script>\"},"
-                                                "{\"line\":3,\"text\":\"x\\u0000y\"}]")));
+    assert_true(
+        slice_is(buf_slice(&out), SLICE("[{\"line\":1,\"text\":\"say \\\"hi\\\"\"},{\"line\":2,\"text\":\"\\t</script>\"},"
+                                        "{\"line\":3,\"text\":\"x\\u0000y\"}]")));
     buf_clear(&out);
     memset(line, 'x', sizeof(line));
     assert_true(excerpt_cut((struct slice){line, sizeof(line)}, 1, &e));
