@@ -1,7 +1,7 @@
 // dev.js - the overlay of dev mode: listens to the server, and shows over the page why a save did not go live.
 //
 // Made for strict pages: no inline styles or scripts, no HTML from text, everything in a shadow root, in the top layer where the
-// browser has one. Escape or a click beside it closes it, and leaves a small button until the next good save.
+// browser has one. Escape or a click beside it closes it, and leaves a small button at the edge until the next good save.
 (() => {
   "use strict";
   const loaded = Symbol.for("moontide.dev");
@@ -70,10 +70,9 @@
     }
     footer code { color: var(--ink); }
     .again {
-      position: absolute; right: 16px; bottom: 16px; max-width: calc(100% - 32px); padding: 8px 14px; pointer-events: auto;
-      font: 600 13px/1.5 system-ui, sans-serif; color: var(--red); background: var(--paper); border: 1px solid var(--red);
-      border-radius: 999px; box-shadow: 0 4px 16px rgb(0 0 0 / 25%);
-      overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+      position: absolute; right: 0; top: calc(50% - 22px); width: 28px; height: 44px; padding: 0; pointer-events: auto;
+      font: 700 17px/1 system-ui, sans-serif; color: var(--paper); background: var(--red); border-radius: 8px 0 0 8px;
+      box-shadow: 0 4px 16px rgb(0 0 0 / 35%);
     }
     @media (max-width: 520px) {
       .shade { padding: 8px; }
@@ -109,15 +108,18 @@
   root.adoptedStyleSheets = [sheet];
   root.append(shade, again);
   again.type = "button";
+  again.textContent = "!";
 
   // The message without the place in front of it, and the traceback.
   function split(failure) {
     const at = failure.text.indexOf(TRACE);
-    const place = `${failure.file}:${failure.line}: `;
-    let what = at < 0 ? failure.text : failure.text.slice(0, at);
-    const from = failure.line ? what.split("\n", 1)[0].indexOf(place) : -1;
-    if (from >= 0) what = what.slice(from + place.length);
-    return { what, trace: at < 0 ? "" : failure.text.slice(at + TRACE.length).replace(/^\t/gm, "") };
+    const whole = at < 0 ? failure.text : failure.text.slice(0, at);
+    const place = failure.line ? `${failure.file}:${failure.line}: ` : `${failure.script}: `;
+    const from = whole.split("\n", 1)[0].indexOf(place);
+    return {
+      what: from < 0 ? whole : whole.slice(from + place.length),
+      trace: at < 0 ? "" : failure.text.slice(at + TRACE.length).replace(/^\t/gm, ""),
+    };
   }
 
   function excerpt(failure) {
@@ -152,7 +154,8 @@
     const message = element("div", "what", what || "unknown error");
     const body = element("div", "body", message);
     message.setAttribute("role", "alert");
-    if (failure.file) body.append(element("div", "where", failure.line ? `${failure.file}:${failure.line}` : failure.file));
+    const file = failure.file || failure.script;
+    body.append(element("div", "where", failure.line ? `${file}:${failure.line}` : file));
     if (failure.excerpt.length) body.append(excerpt(failure));
     if (trace) body.append(element("h2", "", "Traceback"), element("div", "trace", trace));
     body.tabIndex = 0; // so that it can be scrolled by keys
@@ -180,7 +183,8 @@
 
   function dismiss() {
     shade.hidden = true;
-    again.textContent = `Show what is wrong in ${shown.file || shown.script}`;
+    again.title = `Show what is wrong in ${shown.file || shown.script}`;
+    again.setAttribute("aria-label", again.title);
     again.hidden = false;
   }
 
