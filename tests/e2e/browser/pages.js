@@ -246,7 +246,8 @@ const tests = {
     const second = await Server.start(path.join(folder, "script.lua"), path.join(folder, "pages"), first.address, ["--dev"]);
     await page.locator("moontide-dev").waitFor({ state: "detached" });
     save("return { on_mesage = function() end }");
-    await says(overlay(page, ".what"), "no such handler; did you mean on_message?");
+    await says(overlay(page, ".what"), /^app\.on_mesage: no such handler; did you mean on_message\?$/);
+    await says(overlay(page, ".where"), /^script\.lua:1$/);
     await page.close();
     await second.stop();
   },
