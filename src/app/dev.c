@@ -35,8 +35,8 @@ static bool ends_with(struct slice s, const char *ending)
 bool dev_is_near(struct slice host)
 {
     static const char *const domains[] = {".localhost", ".test", ".local"};
-    if (host.len > 0 && host.data[0] == '[')
-        return true;
+    if (host.len == 0 || host.data[0] == '[')
+        return host.len > 0;
     const char *colon = memchr(host.data, ':', host.len);
     if (colon)
         host.len = (size_t)(colon - host.data);
