@@ -18,7 +18,8 @@ struct args {
 
 static int fail_flag(struct slice flag, char **error)
 {
-    static const char *const others[] = {"--set", "--config", "--no-watch", "--help", "--version", "--control", "--json"};
+    static const char *const others[] = {"--set",  "--config",  "--no-watch", "--dev",
+                                         "--help", "--version", "--control",  "--json"};
     const char *names[CONFIG_COUNT + sizeof(others) / sizeof(*others) + 1] = {NULL};
     size_t count = 0;
     for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
@@ -103,6 +104,8 @@ static int take_flag(struct cli *c, struct args *a, const char *arg, char **erro
     struct slice flag = {arg, equals ? (size_t)(equals - arg) : strlen(arg)};
     if (slice_is(flag, SLICE("--no-watch")) && !equals)
         return add_setting(c, "--no-watch", SLICE("watch"), "false", true);
+    if (slice_is(flag, SLICE("--dev")) && !equals)
+        return add_setting(c, "--dev", SLICE("dev"), "true", true);
     if (slice_is(flag, SLICE("--json")) && !equals) {
         c->json = true;
         return 0;

@@ -27,6 +27,7 @@ static const char flags[] =
     "  --config FILE        read settings from FILE, a moontide.conf.lua (no file is read without this)\n"
     "  --set KEY=VALUE      any setting; repeatable (moontide help config lists them)\n"
     "  --no-watch           do not reload when files are saved\n"
+    "  --dev                show a save that does not load in the open pages, with the lines of the source\n"
     "  --workers N          threads; 1 in this version\n"
     "  --log-level LEVEL    debug, info, warn, error or off\n"
     "  --log-format FORMAT  text or json\n";

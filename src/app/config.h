@@ -17,6 +17,7 @@ enum config_id {
     CONFIG_TLS,
     CONFIG_STATIC,
     CONFIG_WATCH,
+    CONFIG_DEV,
     CONFIG_WORKERS,
     CONFIG_LIBRARY,
     CONFIG_ADMIN,

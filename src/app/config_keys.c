@@ -27,6 +27,10 @@ const struct config_key config_keys[CONFIG_COUNT] = {
     [CONFIG_WATCH] = {.name = "watch",
         .type = CONFIG_BOOL, .initial = "true",
         .help = "Reload when the script, one of its modules or a certificate is saved. --no-watch turns it off."},
+    [CONFIG_DEV] = {.name = "dev",
+        .type = CONFIG_BOOL, .initial = "false",
+        .help = "Dev mode: a save that does not load shows the lines of the source in the log and in the open pages. --dev turns "
+                "it on. Not for servers that strangers can reach."},
     [CONFIG_WORKERS] = {.name = "workers",
         .type = CONFIG_INT, .initial = "1", .min = 1, .max = 1, .flag = "--workers",
         .help = "Threads that serve connections. This version runs one."},

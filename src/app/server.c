@@ -3,6 +3,7 @@
 
 #include "app/admin.h"
 #include "app/control.h"
+#include "app/dev_report.h"
 #include "app/library.h"
 #include "app/report.h"
 #include "app/watch.h"
@@ -173,6 +174,43 @@ static void watch_certs(struct server *s)
             log_warn(s->log, NULL, "cannot watch %s: saving it will not reload", s->tls[i].chain);
 }
 
+/* ---- dev mode ---- */
+
+static bool in_dev_mode(const struct server *s)
+{
+    return worker_dev(s->workers[0]) != NULL;
+}
+
+/* Takes what is in `json`, unless memory ran out for it (`rc`): then pages go on with what they know. */
+static void tell_pages(struct server *s, int rc, struct buf *json)
+{
+    for (size_t i = 0; rc == 0 && i < s->worker_count; i++)
+        rc = dev_tell(worker_dev(s->workers[i]), buf_slice(json));
+    if (rc)
+        log_warn(s->log, NULL, "the pages in dev mode were not told: %s", err_text(rc));
+    buf_fini(json);
+}
+
+static void tell_live(struct server *s)
+{
+    struct buf json = {0};
+    if (in_dev_mode(s))
+        tell_pages(s, dev_report_live(server_version(s), &json), &json);
+}
+
+/* Tells the pages, and gives the text for the log with the lines of the source in it; `text` itself outside of dev mode and where
+ * memory runs out. *keep holds it and is freed by the caller. */
+static struct slice tell_failed(struct server *s, struct slice text, struct buf *keep)
+{
+    const struct dev_failure f = {
+        .text = text, .files = script_failed_files(main_script(s)), .script = s->script, .version = server_version(s)};
+    struct buf json = {0};
+    if (!in_dev_mode(s))
+        return text;
+    tell_pages(s, dev_report_failed(&f, &json), &json);
+    return dev_report_text(&f, keep) == 0 ? buf_slice(keep) : text;
+}
+
 /* ---- reload ---- */
 
 /* Logs what kept its old state, and adds it to *why unless that is NULL. */
@@ -221,12 +259,16 @@ static int reload_script(struct server *s, struct buf *why)
     if (rc == 0) {
         s->reloads++;
         note_live(s);
+        tell_live(s);
         log_info(s->log, &about, "reloaded %s in %.1f ms%s", s->script, (double)(clock_us() - start) / 1000,
                  strcmp(before, server_version(s)) == 0 ? ", nothing has changed" : "");
     } else {
+        struct buf keep = {0};
+        struct slice text = tell_failed(s, slice_of(error ? error : err_text(rc)), &keep);
         note_failure(s, error ? error : err_text(rc));
-        report_kept(s, &about, why, "%s was not reloaded, version %s goes on: %s", s->script, server_version(s),
-                    error ? error : err_text(rc));
+        report_kept(s, &about, why, "%s was not reloaded, version %s goes on: %.*s", s->script, server_version(s), (int)text.len,
+                    text.data);
+        buf_fini(&keep);
     }
     mem_free(error);
     watch_script(s);
@@ -466,9 +508,11 @@ static int fill(struct server *s, const struct server_options *o, char **error)
         rc = create_shared(s, error);
     if (rc == 0)
         rc = create_workers(s, o, error);
-    if (rc == 0)
-        note_live(s);
-    return rc == 0 ? open_watches(s) : rc;
+    if (rc)
+        return rc;
+    note_live(s);
+    tell_live(s);
+    return open_watches(s);
 }
 
 int server_create(struct config *config, const struct server_options *o, struct server **out, char **error)

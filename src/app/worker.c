@@ -9,6 +9,7 @@ struct worker {
     const struct worker_config *config; /* borrowed from the server */
     struct loop *loop;
     struct script *script;
+    struct dev *dev; /* NULL outside of dev mode; between script and net, as events pass it */
     struct net *net; /* lives between script and loop: its sessions call the script until the end */
     struct drain drain;
     bool draining;
@@ -58,8 +59,8 @@ static int create_net(struct worker *w, char **error)
     struct net_config nc = {
         .loop = w->loop,
         .log = wc->log,
-        .events = script_events(),
-        .events_arg = w->script,
+        .events = w->dev ? dev_events() : script_events(),
+        .events_arg = w->dev ? (void *)w->dev : w->script,
         .files = wc->files,
         .shared = wc->net,
         .worker = (unsigned)wc->number,
@@ -79,6 +80,8 @@ int worker_create(const struct worker_config *c, struct worker **out, char **err
     int rc = w->loop ? 0 : MT_ENOMEM;
     if (rc == 0)
         rc = create_script(w, error);
+    if (rc == 0 && config_bool(c->config, CONFIG_DEV))
+        rc = (w->dev = dev_create(w->loop, script_events(), w->script)) ? 0 : MT_ENOMEM;
     if (rc == 0)
         rc = create_net(w, error);
     if (rc) {
@@ -98,6 +101,7 @@ void worker_destroy(struct worker *w)
         drain_fini(&w->drain);
         net_destroy(w->net);
     }
+    dev_destroy(w->dev);
     if (w->script)
         script_destroy(w->script);
     if (w->loop)
@@ -134,6 +138,8 @@ void worker_drain(struct worker *w, uint64_t timeout_ms)
     if (w->draining)
         return;
     w->draining = true;
+    if (w->dev)
+        dev_retire(w->dev);
     drain_start(&w->drain, timeout_ms, on_drained, w);
 }
 
@@ -205,4 +211,9 @@ struct net *worker_net(const struct worker *w)
 struct script *worker_script(const struct worker *w)
 {
     return w->script;
+}
+
+struct dev *worker_dev(const struct worker *w)
+{
+    return w->dev;
 }

@@ -4,6 +4,7 @@
 #ifndef MT_APP_WORKER_H
 #define MT_APP_WORKER_H
 #include "app/config.h"
+#include "app/dev.h"
 #include "base/log.h"
 #include "loop/loop.h"
 #include "net/net.h"
@@ -50,4 +51,5 @@ void worker_add_stats(const struct worker *w, struct worker_stats *sum);
 struct loop *worker_loop(const struct worker *w);
 struct net *worker_net(const struct worker *w);
 struct script *worker_script(const struct worker *w);
+struct dev *worker_dev(const struct worker *w); /* NULL outside of dev mode */
 #endif

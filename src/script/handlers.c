@@ -118,17 +118,30 @@ static const char *nearest(const char *name, const struct key *a, const struct k
     return text_nearest(slice_of(name), names);
 }
 
+/* "chat.lua:12: " for a function of the script, an empty text for anything else. Stack: +1. */
+static const char *push_place(lua_State *L, int index)
+{
+    lua_Debug about;
+
+    if (!lua_isfunction(L, index) || lua_iscfunction(L, index))
+        return lua_pushliteral(L, "");
+    lua_pushvalue(L, index);
+    lua_getinfo(L, ">S", &about);
+    return lua_pushfstring(L, "%s:%d: ", about.short_src, about.linedefined);
+}
+
 /* An unknown key. Functions may have any name (tide.after calls them by it), as long as it does not look like a handler's. */
 static void refuse_unknown(lua_State *L, const char *where, const char *name, int value, const struct key *a, const struct key *b)
 {
-    const char *near = nearest(name, a, b);
+    const char *near = nearest(name, a, b), *place;
     bool handler_like = strncmp(name, "on_", 3) == 0 || (strncmp(name, "on", 2) == 0 && near && strncmp(near, "on_", 3) == 0);
 
     if (lua_isfunction(L, value) && !handler_like)
         return;
+    place = push_place(L, value);
     if (near)
-        luaL_error(L, "%s.%s: no such %s; did you mean %s?", where, name, handler_like ? "handler" : "key", near);
-    luaL_error(L, "%s.%s: no such %s", where, name,
+        luaL_error(L, "%s%s.%s: no such %s; did you mean %s?", place, where, name, handler_like ? "handler" : "key", near);
+    luaL_error(L, "%s%s.%s: no such %s", place, where, name,
                handler_like ? "handler" : "key; data of your own belongs in a local or in tide.state");
 }
 

@@ -63,6 +63,11 @@ static void test_a_script_alone_is_run(void **state)
     assert_int_equal(PARSE(&c, NULL, "--no-watch", "scripts/chat"), 0);
     assert_string_equal(c.script, "scripts/chat");
     cli_fini(&c);
+    assert_int_equal(PARSE(&c, NULL, "--dev", "chat.lua"), 0);
+    assert_string_equal(c.script, "chat.lua");
+    assert_string_equal(c.settings[0].key, "dev");
+    assert_string_equal(c.settings[0].value, "true");
+    cli_fini(&c);
     assert_int_equal(PARSE(&c, NULL, "--", "run"), 0);
     assert_string_equal(c.script, "run");
     cli_fini(&c);
@@ -141,6 +146,8 @@ static void test_mistakes_are_named_with_what_is_near(void **state)
 {
     REFUSE("unknown flag --lisen; did you mean --listen?", "run", "chat.lua", "--lisen", "8765");
     REFUSE("unknown flag --no-wach; did you mean --no-watch?", "chat.lua", "--no-wach");
+    REFUSE("unknown flag --dve; did you mean --dev?", "chat.lua", "--dve");
+    REFUSE("use --set dev=VALUE", "chat.lua", "--dev=yes");
     REFUSE("use --set ping.interval=VALUE", "chat.lua", "--ping.interval", "5");
     REFUSE("unknown flag --frobnicate; see moontide help run", "chat.lua", "--frobnicate");
     REFUSE("unknown flag -x", "chat.lua", "-x");

@@ -54,6 +54,7 @@ static void test_defaults_are_those_of_the_design(void **state)
     assert_null(config_list(c, CONFIG_TLS)[0]);
     assert_null(config_text(c, CONFIG_STATIC));
     assert_true(config_bool(c, CONFIG_WATCH));
+    assert_false(config_bool(c, CONFIG_DEV));
     assert_int_equal(config_number(c, CONFIG_LIMITS_MESSAGE), 65536);
     assert_int_equal(config_number(c, CONFIG_LIMITS_OUTBOX), 1048576);
     assert_int_equal(config_number(c, CONFIG_SCRIPT_MEMORY), 256 * 1048576);

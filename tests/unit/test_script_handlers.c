@@ -18,6 +18,7 @@ static void test_refused(void **state)
         const char *table, *message;
     } cases[] = {
         {"{ on_mesage = print }", "app.lua: app.on_mesage: no such handler; did you mean on_message?"},
+        {"{ on_mesage = function() end }", "app.lua:1: app.on_mesage: no such handler; did you mean on_message?"},
         {"{ onMessage = print }", "app.onMessage: no such handler; did you mean on_message?"},
         {"{ on_anything_else = print }", "app.on_anything_else: no such handler"},
         {"{ acepts = {} }", "app.acepts: no such key; did you mean accepts?"},

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // pages.js [PATTERN] - the real pages in Chromium: two people chat, the server goes and comes back, a script is edited under
-// an open page, the dashboard draws. Prints TAP.
+// an open page, a bad save is shown over it in dev mode, the dashboard draws. Prints TAP.
 "use strict";
 const assert = require("node:assert");
 const fs = require("node:fs");
@@ -54,6 +54,34 @@ function calm(...pages) {
 
 const chatFolder = path.join(REPO, "examples/chat");
 const chatScript = path.join(REPO, "scripts/chat.lua");
+
+const chatPage = fs.readFileSync(path.join(chatFolder, "index.html"), "utf8");
+const STRICT = `<!doctype html><title>strict</title><meta http-equiv="Content-Security-Policy"
+  content="default-src 'self'; require-trusted-types-for 'script'">
+  <link rel="icon" href="moon.svg"><link rel="stylesheet" href="page.css">
+  <dialog>a dialog of the page</dialog><script src="page.js" defer></script>`;
+
+// The overlay's part with that class, in its shadow root.
+const overlay = (page, part) => page.locator("moontide-dev").locator(part);
+
+const withOverlay = (html) => html + '<script src="/_moontide/dev.js"></script>';
+
+// A server in dev mode on a script, with the pages given and those of the chat. `save` saves another version of the script.
+async function startDev(text, pages) {
+  const folder = temporary(), copy = path.join(folder, "script.lua");
+  const save = (changed) => {
+    fs.writeFileSync(`${copy}.tmp`, changed);
+    fs.renameSync(`${copy}.tmp`, copy);
+  };
+  save(text);
+  fs.cpSync(chatFolder, path.join(folder, "pages"), { recursive: true });
+  for (const [name, content] of Object.entries(pages)) fs.writeFileSync(path.join(folder, "pages", name), content);
+  const server = await Server.start(copy, path.join(folder, "pages"), "127.0.0.1:0", ["--dev"]);
+  folders.push(folder);
+  return { server, save, folder };
+}
+
+const folders = []; // to be removed at the end
 
 const tests = {
   async "two windows talk to each other"(browser) {
@@ -130,6 +158,100 @@ const tests = {
     fs.rmSync(path.dirname(copy), { recursive: true });
   },
 
+  async "dev mode: a bad save is shown over the pages, the next good one clears it, and the chat goes on"(browser) {
+    const good = fs.readFileSync(chatScript, "utf8");
+    const { server, save } = await startDev(good, { "index.html": withOverlay(chatPage) });
+    const [ann, bob] = await twoPeople(browser, server);
+    const bad = good.replace("\nreturn app", "\nlocal settings\nlocal limit = settings.limit\nreturn app");
+    const line = bad.split("\n").indexOf("local limit = settings.limit") + 1;
+    const version = /version=(\w+)/.exec(server.log)[1];
+    save(bad);
+    for (const page of [ann, bob]) {
+      await says(overlay(page, ".what"), /^attempt to index a nil value \(local 'settings'\)$/);
+      await says(overlay(page, ".where"), new RegExp(`^script\\.lua:${line}$`));
+      assert.strictEqual(await overlay(page, ".marked .number").innerText(), String(line));
+      assert.strictEqual(await overlay(page, ".marked .source").innerText(), "local limit = settings.limit");
+      assert.strictEqual(await overlay(page, ".row").count(), 5);
+      assert.match(await overlay(page, ".trace").innerText(), new RegExp(`\nscript\\.lua:${line}: in main chunk$`));
+      await says(overlay(page, "footer"), `Version ${version} goes on serving`);
+    }
+    await ann.keyboard.press("Escape");
+    await overlay(ann, ".card").waitFor({ state: "hidden" });
+    await say(ann, "does it work?");
+    await shows(at(bob, "messages"), "does it work?");
+    await overlay(ann, ".again").click();
+    await overlay(ann, ".card").waitFor();
+    await ann.mouse.click(5, 5); // beside the card
+    await overlay(ann, ".card").waitFor({ state: "hidden" });
+    save(bad.replace("settings.limit", "settings.most"));
+    for (const page of [ann, bob]) await says(overlay(page, ".marked"), "settings.most");
+    const late = await bob.context().newPage();
+    await late.goto(server.url);
+    await says(overlay(late, ".marked"), "settings.most");
+    save(good.replace("text = msg.text, at", "text = msg.text:upper(), at"));
+    for (const page of [ann, bob, late]) await page.locator("moontide-dev").waitFor({ state: "detached" });
+    await say(ann, "thanks");
+    await shows(at(bob, "messages"), "THANKS");
+    await shows(at(bob, "messages"), "does it work?");
+    calm(ann, bob);
+    await server.stop();
+  },
+
+  async "dev mode: the overlay works on strict pages, over their dialogs, and once"(browser) {
+    const page = await browser.newPage();
+    const problems = [];
+    page.on("pageerror", (error) => problems.push(String(error)));
+    page.on("console", (line) => { if (line.type() === "error") problems.push(line.text()); });
+    page.setDefaultTimeout(TIMEOUT);
+    const { server, save } = await startDev("return {}", {
+      "index.html": withOverlay(withOverlay(STRICT)),
+      "page.js": `document.querySelector("dialog").showModal();
+        addEventListener("keydown", (event) => { document.title += event.key; });`,
+      "page.css": `* { all: unset; display: none !important } html, body, dialog { display: block !important }
+        dialog { position: fixed; inset: 0; background: white }`, // over everything of the page
+    });
+    await page.goto(server.url);
+    await page.locator("dialog[open]").waitFor();
+    save("return {}\nreturn");
+    await says(overlay(page, ".where"), /^script\.lua:2$/);
+    assert.strictEqual(await page.locator("moontide-dev").count(), 1);
+    const card = await overlay(page, ".card").boundingBox();
+    assert(card.width > 400 && card.height > 100, `the card is ${card.width} x ${card.height}`);
+    const shot = await page.screenshot({ clip: card, animations: "disabled" });
+    await page.keyboard.press("Escape");
+    await overlay(page, ".card").waitFor({ state: "hidden" });
+    assert(!shot.equals(await page.screenshot({ clip: card })), "the overlay is not to be seen");
+    await page.keyboard.press("x");
+    assert.strictEqual(await page.title(), "strictx"); // what was meant for the overlay did not get to the page
+    assert.strictEqual(await page.locator("dialog[open]").count(), 1);
+    save("return {} -- fine");
+    await page.locator("moontide-dev").waitFor({ state: "detached" });
+    assert.deepStrictEqual(problems, []);
+    await page.close();
+    await server.stop();
+  },
+
+  async "dev mode: the overlay lives through a restart of the server, and goes when that has helped"(browser) {
+    const files = { "index.html": withOverlay("<title>page</title>") };
+    const { server: first, save, folder } = await startDev("return {}", files);
+    const page = await browser.newPage({ viewport: { width: 375, height: 667 } });
+    page.setDefaultTimeout(TIMEOUT);
+    await page.goto(first.url);
+    save("return {");
+    await overlay(page, ".card").waitFor();
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert(wide <= 375, `the page is ${wide} wide on a screen of 375`);
+    await first.kill();
+    save("return {}");
+    const second = await Server.start(path.join(folder, "script.lua"), path.join(folder, "pages"), first.address, ["--dev"]);
+    await page.locator("moontide-dev").waitFor({ state: "detached" });
+    save("return { on_mesage = function() end }");
+    await says(overlay(page, ".what"), /^app\.on_mesage: no such handler; did you mean on_message\?$/);
+    await says(overlay(page, ".where"), /^script\.lua:1$/);
+    await page.close();
+    await second.stop();
+  },
+
   async "the dashboard draws its plots and a published value"(browser) {
     const folder = path.join(REPO, "examples/dashboard");
     const server = await Server.start(path.join(folder, "dashboard.lua"), folder);
@@ -173,6 +295,7 @@ async function main() {
     }
   }
   await browser.close();
+  for (const folder of folders) fs.rmSync(folder, { recursive: true });
   process.exit();
 }
 
