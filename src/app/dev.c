@@ -206,6 +206,13 @@ static void on_drain(void *arg, struct session *s)
         d->inner->on_drain(d->inner_arg, s);
 }
 
+static void on_silent(void *arg, struct session *s)
+{
+    struct dev *d = arg;
+    if (!is_page(d, s))
+        d->inner->on_silent(d->inner_arg, s);
+}
+
 static void on_closed(void *arg, struct session *s, unsigned code, struct slice reason)
 {
     struct dev *d = arg;
@@ -226,7 +233,7 @@ static void on_gone(void *arg, struct session *s)
 
 const struct session_events *dev_events(void)
 {
-    static const struct session_events events = {on_request, on_message, on_drain, on_closed, on_gone};
+    static const struct session_events events = {on_request, on_message, on_drain, on_silent, on_closed, on_gone};
     return &events;
 }
 

@@ -104,6 +104,8 @@ static void on_message(void *arg, struct session *s, enum frame_op op, const cha
 
 static void on_drain(void *arg, struct session *s) {}
 
+static void on_silent(void *arg, struct session *s) {}
+
 static void on_closed(void *arg, struct session *s, unsigned code, struct slice reason)
 {
     fail();
@@ -111,7 +113,7 @@ static void on_closed(void *arg, struct session *s, unsigned code, struct slice 
 
 static void on_gone(void *arg, struct session *s) {}
 
-static const struct session_events events = {on_request, on_message, on_drain, on_closed, on_gone};
+static const struct session_events events = {on_request, on_message, on_drain, on_silent, on_closed, on_gone};
 
 static void stop_loop(void *arg)
 {

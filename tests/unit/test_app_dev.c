@@ -49,6 +49,11 @@ static void inner_drain(void *arg, struct session *s)
     note(arg, 'd', s);
 }
 
+static void inner_silent(void *arg, struct session *s)
+{
+    note(arg, 's', s);
+}
+
 static void inner_closed(void *arg, struct session *s, unsigned code, struct slice reason)
 {
     assert_int_equal(code, 1000);
@@ -61,7 +66,7 @@ static void inner_gone(void *arg, struct session *s)
     note(arg, 'g', s);
 }
 
-static const struct session_events inner = {inner_request, inner_message, inner_drain, inner_closed, inner_gone};
+static const struct session_events inner = {inner_request, inner_message, inner_drain, inner_silent, inner_closed, inner_gone};
 
 static void expect_inner(struct world *w, const char *expected)
 {
