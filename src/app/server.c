@@ -13,12 +13,14 @@
 #include "base/mem.h"
 #include "net/static.h"
 #include "store/memory.h"
+#include "script/sources.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum { ASK_STOP = 1, ASK_RELOAD = 2 };
+#define UPGRADE_SECONDS 0.25 /* of on_upgrade */
 
 struct server {
     struct config *config;  /* as started: what only a restart can change is read here. Owned */
@@ -154,17 +156,24 @@ static int create_workers(struct server *s, const struct server_options *o, char
     return 0;
 }
 
-/* Also the files of a version that failed: mending one of them, or writing the missing one, is a reason to try again. Files that
- * are not used any more stay watched; a reload too many changes nothing. */
+/* Files that are not used any more stay watched; a reload too many changes nothing. */
 static void watch_script(struct server *s)
 {
+    const char *const *more = sources_files(script_sources(main_script(s)), NULL);
     if (!s->scripts)
         return;
     for (const char *const *file = script_files(main_script(s)); *file; file++)
         if (watch_add(s->scripts, *file))
             log_warn(s->log, NULL, "cannot watch %s: saving it will not reload", *file);
-    for (const char *const *file = script_failed_files(main_script(s)); *file; file++)
-        watch_add(s->scripts, *file); /* its folder may be missing too */
+    for (; *more; more++)
+        watch_add(s->scripts, *more); /* among them are some that are not there, nor their folders */
+}
+
+/* Also the files of a version that failed: mending one of them, or writing the missing one, is a reason to try again. */
+static void watch_failed(struct server *s, const struct script_failure *f)
+{
+    for (char **file = f->files; s->scripts && file && *file; file++)
+        watch_add(s->scripts, *file);
 }
 
 static void watch_certs(struct server *s)
@@ -200,10 +209,9 @@ static void tell_live(struct server *s)
 
 /* Tells the pages, and gives the text for the log with the lines of the source in it; `text` itself outside of dev mode and where
  * memory runs out. *keep holds it and is freed by the caller. */
-static struct slice tell_failed(struct server *s, struct slice text, struct buf *keep)
+static struct slice tell_failed(struct server *s, struct slice text, const char *const *files, struct buf *keep)
 {
-    const struct dev_failure f = {
-        .text = text, .files = script_failed_files(main_script(s)), .script = s->script, .version = server_version(s)};
+    const struct dev_failure f = {.text = text, .files = files, .script = s->script, .version = server_version(s)};
     struct buf json = {0};
     if (!in_dev_mode(s))
         return text;
@@ -232,11 +240,10 @@ static void report_kept(struct server *s, const struct log_about *about, struct 
 }
 
 /* A version of which nothing could be read has no hash. */
-static void note_failure(struct server *s, const char *why)
+static void note_failure(struct server *s, const struct script_failure *f, const char *why)
 {
-    const char *hash = script_failed_version(main_script(s));
     s->reloads_failed++;
-    history_add_failure(&s->history, strcmp(hash, "00000000") == 0 ? "" : hash, script_failed_files(main_script(s)), why,
+    history_add_failure(&s->history, strcmp(f->hash, "00000000") == 0 ? "" : f->hash, (const char *const *)f->files, why,
                         clock_wall());
 }
 
@@ -247,14 +254,52 @@ static void note_live(struct server *s)
 
 /* The reloads: what fails stays as it was, and is told in *why (NULL: in the log only). */
 
+/* Every worker loads the version, or none switches. */
+static int stage_all(struct server *s, struct sources *sources, char **error)
+{
+    int rc = 0;
+    for (size_t i = 0; i < s->worker_count && rc == 0; i++)
+        rc = script_prepare(worker_script(s->workers[i]), sources, error);
+    for (size_t i = 0; i < s->worker_count && rc == 0; i++)
+        rc = script_upgrade(worker_script(s->workers[i]), UPGRADE_SECONDS, error);
+    for (size_t i = 0; i < s->worker_count && rc != 0; i++)
+        script_abandon(worker_script(s->workers[i]));
+    return rc;
+}
+
+static void switch_all(struct server *s)
+{
+    for (size_t i = 0; i < s->worker_count; i++) {
+        struct script *script = worker_script(s->workers[i]);
+        script_commit(script);
+        script_settle(script);
+        script_begin(script, "reload");
+    }
+}
+
+static int try_reload(struct server *s, struct script_failure *f)
+{
+    struct script_config c;
+    struct sources *sources;
+    worker_script_config(s->workers[0], &c);
+    int rc = script_probe(&c, &sources, f);
+    if (rc)
+        return rc;
+    rc = stage_all(s, sources, &f->text);
+    memcpy(f->hash, sources_hash(sources), sizeof(f->hash));
+    sources_unref(sources);
+    if (rc == 0)
+        switch_all(s);
+    return rc;
+}
+
 static int reload_script(struct server *s, struct buf *why)
 {
     uint64_t start = clock_us();
-    char *error = NULL, before[16];
-    int rc = 0;
+    struct script_failure f;
+    char before[16];
     snprintf(before, sizeof(before), "%s", server_version(s));
-    for (size_t i = 0; i < s->worker_count && rc == 0; i++)
-        rc = script_reload(worker_script(s->workers[i]), &error);
+    int rc = try_reload(s, &f);
     struct log_about about = about_script(s);
     if (rc == 0) {
         s->reloads++;
@@ -263,14 +308,17 @@ static int reload_script(struct server *s, struct buf *why)
         log_info(s->log, &about, "reloaded %s in %.1f ms%s", s->script, (double)(clock_us() - start) / 1000,
                  strcmp(before, server_version(s)) == 0 ? ", nothing has changed" : "");
     } else {
+        static const char *const none[] = {NULL};
+        const char *plain = f.text ? f.text : err_text(rc);
         struct buf keep = {0};
-        struct slice text = tell_failed(s, slice_of(error ? error : err_text(rc)), &keep);
-        note_failure(s, error ? error : err_text(rc));
+        struct slice text = tell_failed(s, slice_of(plain), f.files ? (const char *const *)f.files : none, &keep);
+        note_failure(s, &f, plain);
         report_kept(s, &about, why, "%s was not reloaded, version %s goes on: %.*s", s->script, server_version(s), (int)text.len,
                     text.data);
         buf_fini(&keep);
+        watch_failed(s, &f);
     }
-    mem_free(error);
+    script_failure_fini(&f);
     watch_script(s);
     return rc;
 }

@@ -30,27 +30,32 @@ static void read_limits(const struct config *c, struct net_options *o)
     o->ping_timeout = config_ms(c, CONFIG_PING_TIMEOUT);
 }
 
-static int create_script(struct worker *w, char **error)
+void worker_script_config(const struct worker *w, struct script_config *sc)
 {
     const struct worker_config *wc = w->config;
     const struct config *c = wc->config;
+    script_defaults(sc);
+    sc->loop = w->loop;
+    sc->log = wc->log;
+    sc->watchdog = wc->watchdog;
+    sc->path = wc->script;
+    sc->library = wc->library;
+    sc->memory = wc->memory;
+    sc->worker = wc->number;
+    sc->time_budget = config_seconds(c, CONFIG_SCRIPT_TIME);
+    sc->load_budget = config_seconds(c, CONFIG_RELOAD_TIMEOUT);
+    sc->memory_limit = config_number(c, CONFIG_SCRIPT_MEMORY);
+    sc->close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;
+    sc->sandbox_allow = config_list(c, CONFIG_SANDBOX_ALLOW);
+    sc->modules = wc->modules;
+    sc->module_count = wc->module_count;
+}
+
+static int create_script(struct worker *w, char **error)
+{
     struct script_config sc;
-    script_defaults(&sc);
-    sc.loop = w->loop;
-    sc.log = wc->log;
-    sc.watchdog = wc->watchdog;
-    sc.path = wc->script;
-    sc.library = wc->library;
-    sc.memory = wc->memory;
-    sc.worker = wc->number;
-    sc.time_budget = config_seconds(c, CONFIG_SCRIPT_TIME);
-    sc.load_budget = config_seconds(c, CONFIG_RELOAD_TIMEOUT);
-    sc.memory_limit = config_number(c, CONFIG_SCRIPT_MEMORY);
-    sc.close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;
-    sc.sandbox_allow = config_list(c, CONFIG_SANDBOX_ALLOW);
-    sc.modules = wc->modules;
-    sc.module_count = wc->module_count;
-    return script_create(&sc, &w->script, error);
+    worker_script_config(w, &sc);
+    return script_create(&sc, NULL, &w->script, error);
 }
 
 static int create_net(struct worker *w, char **error)
@@ -123,7 +128,7 @@ int worker_listen(struct worker *w, char **error)
 
 void worker_run(struct worker *w)
 {
-    script_start(w->script);
+    script_begin(w->script, "start");
     loop_run(w->loop);
 }
 

@@ -48,6 +48,8 @@ struct worker_stats {
 /* Add what this worker counts. */
 void worker_add_stats(const struct worker *w, struct worker_stats *sum);
 
+/* What its script was made with, for script_probe. */
+void worker_script_config(const struct worker *w, struct script_config *out);
 struct loop *worker_loop(const struct worker *w);
 struct net *worker_net(const struct worker *w);
 struct script *worker_script(const struct worker *w);

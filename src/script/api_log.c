@@ -64,7 +64,6 @@ static int l_log(lua_State *L)
     struct script *s = script_of(L);
     enum log_level level = (enum log_level)lua_tointeger(L, lua_upvalueindex(1));
     struct log_field fields[FIELDS_MAX];
-    struct script_about about;
     struct slice message;
     size_t count = 0;
 
@@ -77,8 +76,7 @@ static int l_log(lua_State *L)
     if (!lua_isnil(L, 2))
         count = push_fields(L, 2, fields);
     message.data = luaL_tolstring(L, 1, &message.len);
-    script_fill_about(s, &about);
-    log_write_fields(s->log, level, &about.about, message, fields, count);
+    script_say(s, level, message, fields, count);
     return 0;
 }
 

@@ -18,7 +18,8 @@ struct script_timer {
     int handle_ref;               /* anchors the object, whose user values are the function or name, and the packed arguments */
     struct script_timer **handle; /* the object; cleared at the end */
     bool named;                   /* a name was given: called in the live version */
-    bool held;                    /* made while loading: starts when the version goes live */
+    bool held;                    /* made while loading: starts when the version begins */
+    bool suspended;               /* tide.every of a version that is not live, but may be again */
     bool running;                 /* its task is at work */
     bool ended;                   /* cancelled while running: freed by the task's end */
     uint64_t first;               /* milliseconds to the first call */
@@ -60,6 +61,16 @@ static void start_timer(struct script_timer *t)
     loop_timer_start(s->loop, &t->timer, t->first);
 }
 
+/* At the next whole period that is still ahead. */
+static void start_next(struct script_timer *t)
+{
+    uint64_t now = loop_now(t->version->script->loop);
+
+    if (t->due <= now)
+        t->due += (now - t->due) / t->period * t->period + t->period;
+    loop_timer_start(t->version->script->loop, &t->timer, t->due - now);
+}
+
 /* ---- firing ---- */
 
 static int finish_timer(lua_State *L, int status, lua_KContext context)
@@ -91,6 +102,10 @@ static int run_timer(lua_State *L)
     uint64_t now = loop_now(t->version->script->loop);
     int n = 1;
 
+    if (t->period && (t->ended || t->suspended)) /* while this task waited for its turn */
+        return 0;
+    if (t->named)
+        task_use_live(task_of(L));
     lua_rawgeti(L, LUA_REGISTRYINDEX, t->handle_ref);
     lua_getiuservalue(L, 2, 1); /* timer, object, function or name */
     if (t->named) {
@@ -109,12 +124,10 @@ static int run_timer(lua_State *L)
     return 0;
 }
 
-/* The call is over: again, at the next whole period that is still ahead, or the end. */
+/* The call is over: again, or the end. */
 static void on_task_done(struct task *task, enum task_end end)
 {
     struct script_timer *t = task->arg;
-    struct script *s = t->version->script;
-    uint64_t now = loop_now(s->loop);
 
     t->running = false;
     if (t->ended || !t->period) {
@@ -122,9 +135,8 @@ static void on_task_done(struct task *task, enum task_end end)
         return;
     }
     t->due += t->period;
-    if (t->due <= now)
-        t->due += (now - t->due) / t->period * t->period + t->period;
-    loop_timer_start(s->loop, &t->timer, t->due - now);
+    if (!t->suspended)
+        start_next(t);
 }
 
 static void on_due(struct loop_timer *timer)
@@ -150,35 +162,77 @@ static void on_due(struct loop_timer *timer)
 
 /* ---- versions ---- */
 
+static struct script_timer *timer_of(struct list_node *node)
+{
+    return list_entry(node, struct script_timer, node);
+}
+
+static void suspend(struct script_timer *t)
+{
+    t->suspended = true;
+    loop_timer_stop(t->version->script->loop, &t->timer);
+}
+
+static void move_to(struct script_timer *t, struct version *v)
+{
+    struct version *old = t->version;
+
+    list_remove(&t->node);
+    list_add_tail(&v->timers, &t->node);
+    t->version = version_ref(v);
+    version_unref(old);
+}
+
 void api_timer_switch(struct version *old, struct version *v)
 {
-    if (old)
-        list_each_safe(node, next, &old->timers)
-        {
-            struct script_timer *t = list_entry(node, struct script_timer, node);
+    list_each_safe(node, next, &old->timers)
+    {
+        struct script_timer *t = timer_of(node);
 
-            if (t->period) {
-                end_timer(t);
-            } else if (t->named && !t->running) {
-                list_remove(&t->node);
-                list_add_tail(&v->timers, &t->node);
-                version_unref(t->version);
-                t->version = version_ref(v);
-            }
-        }
+        if (t->period)
+            suspend(t);
+        else if (t->named && !t->running)
+            move_to(t, v);
+    }
+}
+
+void api_timer_begin(struct version *v)
+{
     list_each(node, &v->timers)
     {
-        struct script_timer *t = list_entry(node, struct script_timer, node);
+        struct script_timer *t = timer_of(node);
 
         if (t->held)
             start_timer(t);
+        else if (t->suspended && !t->running)
+            start_next(t);
+        t->suspended = false;
     }
+}
+
+void api_timer_settle(struct version *v)
+{
+    version_ref(v); /* so that the list stays until its end */
+    list_each_safe(node, next, &v->timers)
+    {
+        if (timer_of(node)->period || timer_of(node)->held)
+            end_timer(timer_of(node));
+    }
+    version_unref(v);
+}
+
+size_t api_timer_count(const struct version *v)
+{
+    size_t n = 0;
+
+    list_each(node, &v->timers) n += !timer_of(node)->suspended;
+    return n;
 }
 
 void api_timer_drop(struct version *v)
 {
     version_ref(v);
-    list_each_safe(node, next, &v->timers) end_timer(list_entry(node, struct script_timer, node));
+    list_each_safe(node, next, &v->timers) end_timer(timer_of(node));
     version_unref(v);
 }
 
@@ -212,8 +266,8 @@ static int push_timer(lua_State *L, uint64_t first, uint64_t period)
     struct script_timer *t;
     int ref;
 
-    if (period && !s->loading && s->version != s->live) /* a handler that outlives its version: such timers have ended already */
-        return 1;
+    if (period && !s->loading && s->version != s->live && s->version != s->fallback)
+        return 1; /* a handler that outlives its version: such timers have ended already */
     lua_pushvalue(L, -1);
     ref = script_ref(L);
     t = mem_zalloc(1, sizeof(*t));
@@ -227,12 +281,15 @@ static int push_timer(lua_State *L, uint64_t first, uint64_t period)
     t->version = version_ref(s->version);
     t->named = lua_type(L, 2) == LUA_TSTRING;
     t->held = s->loading != NULL;
+    t->suspended = period && !t->held && s->version != s->live;
     t->first = first;
     t->period = period;
     loop_timer_init(&t->timer, on_due);
     list_add_tail(&t->version->timers, &t->node);
     if (!t->held)
         start_timer(t);
+    if (t->suspended)
+        suspend(t);
     return 1;
 }
 

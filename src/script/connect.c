@@ -311,10 +311,19 @@ static int run_connect(lua_State *L)
 {
     struct req *r = lua_touserdata(L, 1);
 
+    dispatch_route(L, r);
     script_core_begin(r->script);
     req_push(L, r);
     script_core_end(r->script);
     return connect_stage(L, r, 0);
+}
+
+/* Whether a reload took the route away while on_connect waited. */
+static bool is_lost(const struct req *r, const struct version *v)
+{
+    struct route_params params;
+
+    return v != r->script->live && !handlers_route(r->script->live->handlers, r->http->path, &params);
 }
 
 static void connect_done(struct task *t, enum task_end end)
@@ -325,7 +334,9 @@ static void connect_done(struct task *t, enum task_end end)
     if (session) {
         r->session = NULL;
         session_set_owner(session, NULL);
-        if (end == TASK_RETURNED)
+        if (end == TASK_RETURNED && is_lost(r, t->version))
+            serve_status(session, 404, (struct slice){0}, SLICE("not found"));
+        else if (end == TASK_RETURNED)
             accept_offer(
                 &(struct offer){r->script, session, r->http, &r->params, r->level, &t->version->handlers->app, &r->accept, r});
         else if (end == TASK_REJECTED)
@@ -346,7 +357,7 @@ void connect_request(struct script *s, struct session *session, const struct ses
     struct req *r;
     int status;
 
-    s->stats.events++;
+    script_count_event(s);
     if (!level) {
         serve_status(session, 404, (struct slice){0}, SLICE("not found"));
         return;

@@ -9,6 +9,7 @@
 #include "script/answer.h"
 #include "script/api_conn.h"
 #include "script/handlers.h"
+#include "script/reject.h"
 #include "script/task.h"
 
 #include <lauxlib.h>
@@ -19,12 +20,6 @@
 static int end_of_handler(lua_State *L, int status, lua_KContext context)
 {
     return 0;
-}
-
-const struct level *dispatch_level(lua_State *L, struct peer *p)
-{
-    task_use_live(task_of(L)); /* it may have been queued while another version was live */
-    return peer_level(p);
 }
 
 void dispatch_push_conn(lua_State *L, struct peer *p)
@@ -40,7 +35,7 @@ static int run_open(lua_State *L)
     struct peer *p = lua_touserdata(L, 1);
 
     script_core_begin(p->script);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, dispatch_level(L, p)->on_open);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, peer_level(p)->on_open);
     dispatch_push_conn(L, p);
     script_core_end(p->script);
     lua_callk(L, 1, 0, 0, end_of_handler);
@@ -53,7 +48,7 @@ static int run_close(lua_State *L)
     const struct peer_event *e = p->event;
 
     script_core_begin(p->script);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, dispatch_level(L, p)->on_close);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, peer_level(p)->on_close);
     dispatch_push_conn(L, p);
     lua_pushinteger(L, (lua_Integer)e->code);
     lua_pushlstring(L, e->len ? e->data : "", e->len);
@@ -73,7 +68,7 @@ int dispatch_run_message(lua_State *L)
 {
     struct peer *p = lua_touserdata(L, 1);
     const struct peer_event *e = p->event;
-    const struct level *l = dispatch_level(L, p);
+    const struct level *l = peer_level(p);
 
     script_core_begin(p->script);
     lua_rawgeti(L, LUA_REGISTRYINDEX, e->kind == PEER_BINARY ? l->on_binary : l->on_message);
@@ -82,6 +77,22 @@ int dispatch_run_message(lua_State *L)
     script_core_end(p->script);
     lua_callk(L, 2, 3, 0, after_message);
     return after_message(L, LUA_OK, 0);
+}
+
+/* ---- requests ---- */
+
+void dispatch_route(lua_State *L, struct req *r)
+{
+    struct route_params params;
+    const struct level *level;
+
+    if (!task_use_live(task_of(L)))
+        return;
+    level = handlers_route(r->script->live->handlers, r->http->path, &params);
+    if (!level)
+        reject_raise(L, 404, SLICE("not found"));
+    if (req_set_route(r, level, &params) != 0)
+        luaL_error(L, "not enough memory");
 }
 
 /* ---- events ---- */
@@ -110,6 +121,27 @@ static const char *what_of(enum peer_event_kind kind)
     static const char *const names[] = {"on_open", "on_message", "on_binary", "on_close"};
 
     return names[kind];
+}
+
+static void refuse_binary(struct peer *p)
+{
+    if (p->session)
+        session_close(p->session, 1003, SLICE("no binary here"));
+}
+
+/* In the task's coroutine. The event may have been queued while another version was live: then its handler is looked for once more. */
+static int run_event(lua_State *L)
+{
+    struct peer *p = lua_touserdata(L, 1);
+    lua_CFunction run;
+
+    task_use_live(task_of(L));
+    run = pick(p, p->event->kind);
+    if (run)
+        return run(L);
+    if (p->event->kind == PEER_BINARY)
+        refuse_binary(p);
+    return 0;
 }
 
 struct task *dispatch_task(struct script *s, enum task_kind kind, lua_CFunction run, void *arg, const char *what)
@@ -151,8 +183,8 @@ static void answer_rejected(struct peer *p, const struct task *t)
 /* What must be done where there is no handler, or after the last one. */
 static void finish_event(struct peer *p, enum peer_event_kind kind, bool handled)
 {
-    if (kind == PEER_BINARY && !handled && p->session)
-        session_close(p->session, 1003, SLICE("no binary here"));
+    if (kind == PEER_BINARY && !handled)
+        refuse_binary(p);
     if (kind == PEER_CLOSE)
         peer_destroy(p);
 }
@@ -182,7 +214,7 @@ static void event_done(struct task *t, enum task_end end)
 static struct task *begin(struct peer *p, const struct peer_event *e)
 {
     lua_CFunction run = pick(p, e->kind);
-    struct task *t = run ? dispatch_task(p->script, TASK_EVENT, run, p, run == text_run ? "on" : what_of(e->kind)) : NULL;
+    struct task *t = run ? dispatch_task(p->script, TASK_EVENT, run_event, p, run == text_run ? "on" : what_of(e->kind)) : NULL;
 
     if (!t)
         return NULL;
@@ -233,7 +265,7 @@ void dispatch_event(struct peer *p, const struct peer_event *e)
     struct script *s = p->script;
     struct task *t;
 
-    s->stats.events++;
+    script_count_event(s);
     if (p->busy || s->depth || s->busy || !list_empty(&s->ready)) {
         queue_event(p, e);
         return;

@@ -1,5 +1,7 @@
 /* gate.c - the way into Lua and out of it: entries, protected calls, errors as text, references. */
+#include "script/peer.h"
 #include "script/req.h"
+#include "script/said.h"
 #include "script/state.h"
 #include "script/task.h"
 #include "script/traceback.h"
@@ -75,16 +77,30 @@ static size_t without_core_frames(const char *text, size_t len)
     }
 }
 
+/* The limit of an entry. */
+struct limit {
+    const char *setting, *what; /* for the message of a kill */
+    double seconds;
+};
+
+static struct limit limit_of(const struct script *s)
+{
+    if (s->upgrade_budget > 0)
+        return (struct limit){"reload.pause", "on_upgrade", s->upgrade_budget};
+    if (s->loading)
+        return (struct limit){"reload.timeout", "one chunk", s->config.load_budget};
+    return (struct limit){"script.time", "one entry", s->config.time_budget};
+}
+
 /* Pushes the message of a kill, with the place that the hook noted. */
 static void push_kill_text(lua_State *L)
 {
     struct script *s = script_of(L);
     const char *trace = s->watch->trace;
+    struct limit limit = limit_of(s);
     char line[96];
 
-    snprintf(line, sizeof(line),
-             s->loading ? "reload.timeout: more than %g s in one chunk" : "script.time: more than %g s in one entry",
-             s->loading ? s->config.load_budget : s->config.time_budget);
+    snprintf(line, sizeof(line), "%s: more than %g s in %s", limit.setting, limit.seconds, limit.what);
     lua_pushstring(L, line);
     if (trace[0]) {
         lua_pushfstring(L, "%s%s", trace[0] == '\n' ? "" : "\n", trace);
@@ -174,8 +190,9 @@ int script_call(struct script *s, struct version *v, int nargs, int nresults)
 
     lua_pushcfunction(L, on_call_error);
     lua_insert(L, base);
-    script_enter(s, &saved, L, NULL, v, s->loading ? s->config.load_budget : s->config.time_budget);
+    script_enter(s, &saved, L, NULL, v, limit_of(s).seconds);
     status = lua_pcall(L, nargs, nresults, base);
+    s->call_killed = s->watch->killed;
     script_leave(s, &saved);
     lua_remove(L, base);
     return status;
@@ -199,7 +216,7 @@ int script_protect(struct script *s, lua_CFunction fn, void *arg)
 void script_check_acting(lua_State *L, const char *name)
 {
     if (script_is_loading(L))
-        luaL_error(L, "%s: not while loading: use on_start", name);
+        luaL_error(L, "%s: not %s: use on_start", name, script_of(L)->upgrade_budget > 0 ? "in on_upgrade" : "while loading");
 }
 
 int script_push_result(lua_State *L, int rc)
@@ -249,6 +266,27 @@ void script_fill_about(struct script *s, struct script_about *out)
         req_fill_about(s->task->req, out);
 }
 
+void script_say(struct script *s, enum log_level level, struct slice message, const struct log_field *fields, size_t count)
+{
+    struct script_about about;
+
+    if (s->probe) {
+        said_add(s->probe, level, message, fields, count);
+        return;
+    }
+    if (s->loading && s->config.worker != 1)
+        return;
+    script_fill_about(s, &about);
+    log_write_fields(s->log, level, &about.about, message, fields, count);
+}
+
+static void count_error(struct script *s, struct version *v)
+{
+    v->errors++;
+    if (v == s->live && s->config.on_error)
+        s->config.on_error(s->config.on_error_arg, v->events, v->errors);
+}
+
 void script_report(struct script *s, struct version *v, const struct log_about *about, const char *what, const char *text)
 {
     struct log_about known = about ? *about : (struct log_about){0};
@@ -257,4 +295,6 @@ void script_report(struct script *s, struct version *v, const struct log_about *
     if (v)
         known.version = slice_of(v->hash);
     log_error(s->log, &known, "%s: %s", what, text ? text : "out of memory");
+    if (v)
+        count_error(s, v);
 }

@@ -81,7 +81,7 @@ static size_t limit_for(const struct heap *h, const void *ptr, size_t old_size, 
 {
     bool frame = !ptr && old_size == 0 && new_size <= FRAME_BYTES; /* for a new object old_size would be its kind */
 
-    return h->limit + (frame ? RESERVE_BYTES : 0);
+    return h->limit + h->extra + (frame ? RESERVE_BYTES : 0);
 }
 
 void *heap_alloc(void *heap, void *ptr, size_t old_size, size_t new_size)

@@ -16,6 +16,7 @@ struct heap_block;
 struct heap {
     size_t used;   /* bytes handed out to Lua */
     size_t limit;  /* script.memory */
+    size_t extra;  /* what the core keeps for itself and scripts do not answer for: comes on top of the limit */
     unsigned core; /* above 0: the core itself is pushing, the limit does not hold (script_core_begin) */
     struct {
         struct heap_block *first; /* free blocks of this size */

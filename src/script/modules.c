@@ -3,54 +3,20 @@
 
 #include "script/lint.h"
 #include "script/sandbox.h"
+#include "script/sources.h"
 #include "script/version.h"
 #include "script/vm.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-enum { SOURCE_MAX = 16 << 20, PATH_MAX_BYTES = 4096 };
-
-/* The whole file into `out`. 0 or an errno. */
-static int read_source(const char *path, struct buf *out)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    ssize_t n = 1;
-    int rc = 0;
-
-    if (fd < 0)
-        return errno;
-    if (fstat(fd, &st) != 0)
-        rc = errno;
-    else if (!S_ISREG(st.st_mode))
-        rc = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-    while (rc == 0 && n > 0) {
-        if (out->len > SOURCE_MAX)
-            rc = EFBIG;
-        else if (buf_reserve(out, 16384) != 0)
-            rc = ENOMEM;
-        else if ((n = read(fd, out->data + out->len, 16384)) > 0)
-            out->len += (size_t)n;
-        else if (n < 0 && errno != EINTR)
-            rc = errno;
-        else if (n < 0)
-            n = 1;
-    }
-    close(fd);
-    return rc;
-}
+enum { PATH_MAX_BYTES = 4096, COMPILE_FAILED = -1 };
 
 /* Without a byte order mark and without the text of a first line that begins with # (the line itself still counts). */
-static struct slice source_text(const struct buf *b)
+static struct slice without_head(struct slice text)
 {
-    struct slice text = buf_slice(b);
-
     if (text.len >= 3 && memcmp(text.data, "\xEF\xBB\xBF", 3) == 0)
         text = (struct slice){text.data + 3, text.len - 3};
     if (text.len > 0 && text.data[0] == '#') {
@@ -61,48 +27,72 @@ static struct slice source_text(const struct buf *b)
     return text;
 }
 
-/* Compile `path` under the name that errors show. LUA_OK with the function pushed, else a message. The file becomes part of `v`.
- */
-static int push_chunk(lua_State *L, struct version *v, const char *path, const char *shown)
+/* The text of a source: from the version's set, which fills itself where the version is the first to load. What the set was never asked
+ * for comes from the disk, and `own` holds it: a running handler requires something, or a chunk takes another way than it took when the
+ * set was read. 0 or an errno value. */
+static int find_text(struct version *v, const char *path, const char *shown, struct slice *text, struct buf *own)
 {
-    struct buf source = {0};
-    char name[PATH_MAX_BYTES + 1];
-    int rc = read_source(path, &source);
-    int status = LUA_ERRFILE;
+    bool loading = v->script->loading == v;
+    int rc = v->reads ? sources_look(v->sources, path, shown, text) : sources_find(v->sources, path, text);
 
-    snprintf(name, sizeof(name), "@%s", shown);
-    if (rc == 0 && version_add_file(v, path, buf_slice(&source)) != 0)
-        rc = ENOMEM;
-    if (rc == 0) {
-        struct slice text = source_text(&source);
-
-        lint_source(v, shown, text);
-        status = luaL_loadbufferx(L, text.len ? text.data : "", text.len, name, "t");
-        if (text.len && text.data[0] == LUA_SIGNATURE[0]) { /* Lua's own words do not say which file */
-            lua_pop(L, 1);
-            lua_pushfstring(L, "%s: this is no Lua source; compiled chunks are not loaded", shown);
-        }
+    if (!v->reads && (rc < 0 || (rc > 0 && !loading))) { /* for a handler a file may be there by now */
+        rc = sources_read_file(path, own);
+        *text = buf_slice(own);
     }
-    buf_fini(&source);
-    if (rc != 0) {
-        char why[128];
-
-        lua_pushfstring(L, "cannot read %s: %s", path, strerror_r(rc, why, sizeof(why)));
-        return LUA_ERRFILE;
-    }
-    if (status == LUA_OK) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, v->env_ref);
-        lua_setupvalue(L, -2, 1);
-    }
-    return status;
+    if (v->reads)
+        memcpy(v->hash, sources_hash(v->sources), sizeof(v->hash));
+    return rc == 0 && version_note_file(v, path) != 0 ? ENOMEM : rc;
 }
 
-bool modules_push_script(lua_State *L, struct version *v)
+/* Compile `path` under the name that errors show: 0 with the function pushed, COMPILE_FAILED with a message, or an errno value. */
+static int push_chunk(lua_State *L, struct version *v, const char *path, const char *shown)
+{
+    struct slice text = {0};
+    struct buf own = {0};
+    char name[PATH_MAX_BYTES + 1];
+    bool compiled;
+    int rc = find_text(v, path, shown, &text, &own), status = LUA_OK;
+
+    snprintf(name, sizeof(name), "@%s", shown);
+    text = without_head(text);
+    compiled = text.len && text.data[0] == LUA_SIGNATURE[0];
+    if (rc == 0)
+        lint_source(v, shown, text);
+    if (rc == 0)
+        status = luaL_loadbufferx(L, text.len ? text.data : "", text.len, name, "t");
+    buf_fini(&own);
+    if (rc != 0)
+        return rc;
+    if (compiled) { /* Lua's own words do not say which file */
+        lua_pop(L, 1);
+        lua_pushfstring(L, "%s: this is no Lua source; compiled chunks are not loaded", shown);
+    }
+    if (status != LUA_OK)
+        return COMPILE_FAILED;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, v->env_ref);
+    lua_setupvalue(L, -2, 1);
+    return 0;
+}
+
+/* Raises what push_chunk found. */
+static int raise_failure(lua_State *L, const char *path, int rc)
+{
+    char why[128];
+
+    if (rc == COMPILE_FAILED)
+        return lua_error(L);
+    lua_pushfstring(L, "cannot read %s: %s", path, strerror_r(rc, why, sizeof(why)));
+    return lua_error(L);
+}
+
+void modules_push_script(lua_State *L, struct version *v)
 {
     const char *path = v->script->config.path;
     const char *base = strrchr(path, '/');
+    int rc = push_chunk(L, v, path, base ? base + 1 : path);
 
-    return push_chunk(L, v, path, base ? base + 1 : path) == LUA_OK;
+    if (rc != 0)
+        raise_failure(L, path, rc);
 }
 
 /* ---- require ---- */
@@ -118,30 +108,26 @@ static bool is_module_name(const char *name)
     return name[0] != '/' && name[0] != '.';
 }
 
-static bool is_file(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
-}
-
 /* Push the compiled module from one folder: as name.lua or name/init.lua. 1: found, 0: not there. Raises what the compiler says.
  */
 static int push_from_folder(lua_State *L, struct version *v, const char *folder, const char *name)
 {
     static const char *const endings[] = {".lua", "/init.lua"};
     char shown[512], path[PATH_MAX_BYTES];
+    int rc;
 
     for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
         snprintf(shown, sizeof(shown), "%s%s", name, endings[i]);
         for (char *p = shown; *p && p < shown + strlen(name); p++)
             if (*p == '.')
                 *p = '/';
-        if (snprintf(path, sizeof(path), "%s/%s", folder, shown) >= (int)sizeof(path) || !is_file(path))
+        if (snprintf(path, sizeof(path), "%s/%s", folder, shown) >= (int)sizeof(path))
             continue;
-        if (push_chunk(L, v, path, shown) != LUA_OK)
-            lua_error(L);
-        return 1;
+        rc = push_chunk(L, v, path, shown);
+        if (rc == 0)
+            return 1;
+        if (!sources_is_missing(rc))
+            raise_failure(L, path, rc);
     }
     return 0;
 }
@@ -197,25 +183,10 @@ static int push_native(lua_State *L, const char *name)
     return 1;
 }
 
-/* Writing the missing file is what the message below asks for, so it is one that watchers of files should know. */
-static void note_missing(struct version *v, const char *name)
-{
-    char path[PATH_MAX_BYTES];
-    size_t folder = strlen(v->script->folder) + 1;
-
-    if (snprintf(path, sizeof(path), "%s/%s.lua", v->script->folder, name) >= (int)sizeof(path))
-        return;
-    for (char *p = path + folder; p < path + folder + strlen(name); p++)
-        if (*p == '.')
-            *p = '/';
-    version_note_file(v, path); /* without memory it is just not watched */
-}
-
 static int raise_not_found(lua_State *L, const char *name)
 {
     const struct script *s = script_of(L);
 
-    note_missing(s->version, name);
     if (s->config.library)
         return luaL_error(L, "module '%s' not found: no such file beside the script (%s) or in %s", name, s->folder,
                           s->config.library);

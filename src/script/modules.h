@@ -6,7 +6,6 @@
 
 /* require(name) as scripts see it. */
 int l_require(lua_State *L);
-/* Push the compiled main script of `v`, bound to its environment. False with the error message pushed instead. Raises when memory
- * runs out. */
-bool modules_push_script(lua_State *L, struct version *v);
+/* Push the compiled main script of `v`, bound to its environment. Raises when it cannot be read or compiled, or memory runs out. */
+void modules_push_script(lua_State *L, struct version *v);
 #endif

@@ -122,10 +122,30 @@ struct req *req_ref(struct req *r)
     return r;
 }
 
+int req_set_route(struct req *r, const struct level *level, const struct route_params *params)
+{
+    size_t size = 1;
+    char *names, *at;
+
+    for (size_t i = 0; i < params->count; i++)
+        size += params->items[i].name.len;
+    names = at = mem_alloc(size);
+    if (!names)
+        return MT_ENOMEM;
+    mem_free(r->names);
+    r->names = names;
+    r->level = level;
+    r->params.count = params->count;
+    for (size_t i = 0; i < params->count; i++)
+        r->params.items[i] = (struct route_param){keep(&at, params->items[i].name), params->items[i].value};
+    return 0;
+}
+
 void req_unref(struct req *r)
 {
     if (--r->refs > 0)
         return;
+    mem_free(r->names);
     mem_free(r->http);
     buf_fini(&r->path);
     buf_fini(&r->accept.user);

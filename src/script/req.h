@@ -31,6 +31,7 @@ struct req {
     struct slice body, ip;
     struct slice tls_version, tls_cipher, tls_sni, tls_cn; /* data NULL: plain, or not given; cn only of a verified client */
     struct route_params params;                            /* raw */
+    char *names;                                           /* owned: names of the params of another version's route, NULL for none */
     struct buf path;                                       /* decoded */
     int object_ref; /* the object, while a handler is at work; LUA_NOREF before and after */
     struct req_accept accept;
@@ -46,6 +47,8 @@ struct req *req_ref(struct req *r);
 void req_unref(struct req *r);
 /* What a log line about this request says: address and path. */
 void req_fill_about(const struct req *r, struct script_about *out);
+/* The same request by another version's routes. 0, or MT_ENOMEM and nothing has changed. */
+int req_set_route(struct req *r, const struct level *level, const struct route_params *params);
 /* Push the object (stack: +1), made at the first call. May raise. */
 void req_push(lua_State *L, struct req *r);
 /* Set a field of the object at `index` to the value on top of the stack, which is popped: req.user, req.data. May raise. */

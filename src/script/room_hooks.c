@@ -33,9 +33,12 @@ static int end_of_hook(lua_State *L, int status, lua_KContext context)
 static int run_hook(lua_State *L)
 {
     struct hook *h = lua_touserdata(L, 1);
-    const struct room_kind *kind = handlers_room(task_of(L)->version->handlers, h->room);
-    int ref = !kind ? LUA_NOREF : h->joined ? kind->on_join : kind->on_leave;
+    const struct room_kind *kind;
+    int ref;
 
+    task_use_live(task_of(L));
+    kind = handlers_room(task_of(L)->version->handlers, h->room);
+    ref = !kind ? LUA_NOREF : h->joined ? kind->on_join : kind->on_leave;
     if (ref == LUA_NOREF) /* a reload took it away meanwhile */
         return 0;
     script_core_begin(h->script);

@@ -26,7 +26,7 @@ bool sandbox_allows(const struct script *s, const char *library)
 /* print(...): one info line of the log, values separated by tabs. */
 static int l_print(lua_State *L)
 {
-    struct script_about about;
+    struct slice line;
     luaL_Buffer b;
     int n = lua_gettop(L);
 
@@ -38,8 +38,8 @@ static int l_print(lua_State *L)
         luaL_addvalue(&b);
     }
     luaL_pushresult(&b);
-    script_fill_about(script_of(L), &about);
-    log_info(script_of(L)->log, &about.about, "%s", lua_tostring(L, -1));
+    line.data = lua_tolstring(L, -1, &line.len);
+    script_say(script_of(L), LOG_LEVEL_INFO, line, NULL, 0);
     return 0;
 }
 

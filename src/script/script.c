@@ -1,4 +1,4 @@
-/* script.c - the public face of the layer: create, start, reload, stop, destroy. */
+/* script.c - the public face of the layer: create, stop, destroy. Reloads are in reload.c. */
 #include "script/script.h"
 
 #include "base/clock.h"
@@ -6,7 +6,10 @@
 #include "script/dispatch.h"
 #include "script/handlers.h"
 #include "script/lint.h"
+#include "script/sources.h"
 #include "script/task.h"
+#include "script/tide_state.h"
+#include "script/upgrade.h"
 #include "script/version.h"
 #include "script/vm.h"
 #include "script/watch.h"
@@ -25,6 +28,7 @@ void script_defaults(struct script_config *c)
     c->memory_limit = (size_t)256 << 20;
     c->close_on_errors = true;
     c->queue_limit = 64;
+    c->old_age = 600;
 }
 
 /* ---- configuration ---- */
@@ -81,7 +85,11 @@ static void free_config(struct script *s)
 /* End of a turn: tasks that timers and other callbacks have woken. */
 static void on_flush(void *arg)
 {
-    task_run_ready(arg);
+    struct script *s = arg;
+
+    if (!s->staged)
+        tide_state_show(s); /* what there was no memory for when versions were switched */
+    task_run_ready(s);
 }
 
 static struct script *make_script(const struct script_config *c)
@@ -97,7 +105,7 @@ static struct script *make_script(const struct script_config *c)
     s->loop = c->loop;
     s->log = c->log;
     s->heap.limit = c->memory_limit;
-    s->state_ref = LUA_NOREF;
+    s->state_ref = s->behind_ref = s->saved_ref = LUA_NOREF;
     return s;
 }
 
@@ -127,18 +135,39 @@ static int open_parts(struct script *s, const struct script_config *c, char **er
     return rc;
 }
 
-int script_create(const struct script_config *c, struct script **out, char **error)
+int script_open(const struct script_config *c, struct script **out, char **error)
 {
     struct script *s = make_script(c);
-    struct version *v = NULL;
-    int rc = s ? 0 : MT_ENOMEM;
+    int rc = s ? open_parts(s, c, error) : MT_ENOMEM;
+
+    if (rc != 0 && s)
+        script_destroy(s);
+    *out = rc == 0 ? s : NULL;
+    return rc;
+}
+
+static int load_first(struct script *s, struct sources *sources, char **error)
+{
+    struct version *v = version_create(s, sources);
+    int rc = v ? version_load(v, error) : MT_ENOMEM;
+
+    if (rc == 0)
+        version_go_live(v);
+    else if (v)
+        version_unref(v);
+    return rc;
+}
+
+int script_create(const struct script_config *c, struct sources *sources, struct script **out, char **error)
+{
+    struct script *s = NULL;
+    int rc;
 
     *out = NULL;
     *error = NULL;
+    rc = script_open(c, &s, error);
     if (rc == 0)
-        rc = open_parts(s, c, error);
-    if (rc == 0)
-        rc = version_load(s, &v, error);
+        rc = load_first(s, sources, error);
     if (rc != 0) {
         if (s)
             script_destroy(s);
@@ -146,7 +175,6 @@ int script_create(const struct script_config *c, struct script **out, char **err
             *error = copy_text(err_text(rc));
         return rc;
     }
-    version_go_live(v);
     *out = s;
     return 0;
 }
@@ -166,6 +194,8 @@ static void free_versions(struct script *s)
     struct version *live = s->live;
 
     list_each_safe(node, next, &s->versions) api_timer_drop(list_entry(node, struct version, node));
+    script_abandon(s);
+    script_settle(s);
     s->live = NULL;
     if (live)
         version_unref(live);
@@ -190,7 +220,6 @@ void script_destroy(struct script *s)
     if (s->owns_memory)
         memory_store_destroy(s->memory);
     buf_fini(&s->scratch);
-    version_free_files(s->failed_files);
     free_config(s);
     mem_free(s);
 }
@@ -200,7 +229,7 @@ struct hub *script_hub_of(const struct script *s)
     return s->hub;
 }
 
-/* ---- start, reload, stop ---- */
+/* ---- start, stop ---- */
 
 static int end_of_hook(lua_State *L, int status, lua_KContext context)
 {
@@ -210,7 +239,11 @@ static int end_of_hook(lua_State *L, int status, lua_KContext context)
 /* In a task's coroutine: light userdata of the reason. */
 static int run_start(lua_State *L)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, task_of(L)->version->handlers->on_start);
+    const struct version *v = task_of(L)->version;
+
+    if (!v->live) /* replaced while this waited for its turn: the next one has its own */
+        return 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, v->handlers->on_start);
     lua_pushstring(L, lua_touserdata(L, 1));
     lua_callk(L, 1, 0, 0, end_of_hook);
     return 0;
@@ -218,13 +251,14 @@ static int run_start(lua_State *L)
 
 static int run_stop(lua_State *L)
 {
+    task_use_live(task_of(L));
     lua_rawgeti(L, LUA_REGISTRYINDEX, task_of(L)->version->handlers->on_stop);
     lua_pushliteral(L, "shutdown");
     lua_callk(L, 1, 0, 0, end_of_hook);
     return 0;
 }
 
-static void start_hook(struct script *s, const char *reason)
+void script_queue_start(struct script *s, const char *reason)
 {
     struct task *t;
 
@@ -233,37 +267,6 @@ static void start_hook(struct script *s, const char *reason)
     t = dispatch_task(s, TASK_HOOK, run_start, (void *)reason, "on_start");
     if (t)
         task_start_later(t, 1);
-}
-
-void script_start(struct script *s)
-{
-    start_hook(s, "start");
-    task_run_ready(s); /* what was spawned while loading */
-}
-
-int script_reload(struct script *s, char **error)
-{
-    struct version *v;
-    int rc;
-
-    *error = NULL;
-    if (s->depth || s->busy) {
-        *error = copy_text("a reload cannot be asked for by a handler that is running");
-        return MT_ESCRIPT;
-    }
-    rc = version_load(s, &v, error);
-    if (rc != 0) {
-        s->stats.reloads_failed++;
-        if (!*error)
-            *error = copy_text(err_text(rc));
-        return rc;
-    }
-    lint_switch(s, s->live);
-    version_go_live(v);
-    s->stats.reloads++;
-    start_hook(s, "reload");
-    task_run_ready(s);
-    return 0;
 }
 
 void script_stop(struct script *s, void (*done)(void *arg), void *arg)
@@ -288,18 +291,6 @@ const char *const *script_files(const struct script *s)
     return (const char *const *)s->live->files;
 }
 
-const char *const *script_failed_files(const struct script *s)
-{
-    static const char *const none[] = {NULL};
-
-    return s->failed_files ? (const char *const *)s->failed_files : none;
-}
-
-const char *script_failed_version(const struct script *s)
-{
-    return s->failed_hash;
-}
-
 const char *script_version(const struct script *s)
 {
     return s->live->hash;
@@ -315,7 +306,8 @@ void script_stats(const struct script *s, struct script_stats *out)
     list_each(node, &s->versions)
     {
         const struct version *v = list_entry(node, struct version, node);
-        out->old_versions += v != s->live;
-        out->old_tasks += v != s->live ? v->tasks : 0;
+
+        out->old_versions += version_lingers(v);
+        out->old_tasks += version_lingers(v) ? v->tasks : 0;
     }
 }

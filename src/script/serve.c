@@ -2,6 +2,7 @@
 #include "script/dispatch.h"
 #include "script/handlers.h"
 #include "script/json.h"
+#include "script/reject.h"
 #include "script/task.h"
 
 #include <lauxlib.h>
@@ -244,6 +245,9 @@ static int run_http(lua_State *L)
 {
     struct req *r = lua_touserdata(L, AT_REQ);
 
+    dispatch_route(L, r);
+    if (r->level->on_http == LUA_NOREF)
+        return reject_raise(L, 404, SLICE("not found"));
     script_core_begin(r->script);
     lua_rawgeti(L, LUA_REGISTRYINDEX, r->level->on_http);
     req_push(L, r);
@@ -277,7 +281,7 @@ void serve_request(struct script *s, struct session *session, const struct sessi
 
     if (reads && session_respond_file(session))
         return;
-    s->stats.events++;
+    script_count_event(s);
     level = handlers_route(s->live->handlers, request->http->path, &params);
     if (!level || level->on_http == LUA_NOREF) {
         serve_status(session, 404, (struct slice){0}, SLICE("not found"));

@@ -21,33 +21,41 @@
 #include "script/script.h"
 #include <lua.h>
 
-struct crypt_hasher;
 struct handlers;
 struct lint;
+struct said;
+struct sources;
 struct task;
 struct watch_slot;
 
-/* One loaded state of the app: script, modules, environment. Counted: the live pointer, each of its tasks and each timer that
- * holds one of its functions have a reference. At zero everything in Lua that belongs to it is released. */
+/* One loaded state of the app: script, modules, environment. Counted: the pointers live, staged and fallback, each of its tasks and each
+ * of its timers have a reference. At zero everything in Lua that belongs to it is released. */
 struct version {
     struct script *script;
     struct list_node node; /* in script->versions */
     unsigned refs;
-    char hash[9];                /* of the sources, 8 hex digits */
-    lua_Integer number;          /* app.version, 0 when it gives none */
-    int env_ref;                 /* the environment that its chunks share (_G) */
-    int loaded_ref;              /* its package.loaded */
-    int tide_ref;                /* its `tide` */
-    int app_ref;                 /* the table that the script returned */
-    struct crypt_hasher *hasher; /* of the sources so far; owned */
-    char **files;                /* owned: script first, then modules; NULL-terminated */
+    char hash[9];              /* of the sources, 8 hex digits; of those so far while it reads them */
+    lua_Integer number;        /* app.version, 0 when it gives none */
+    int env_ref;               /* the environment that its chunks share (_G) */
+    int loaded_ref;            /* its package.loaded */
+    int tide_ref;              /* its `tide` */
+    int app_ref;               /* the table that the script returned */
+    struct sources *sources;   /* counted reference: what it is loaded from */
+    bool reads;                /* it is the first to load them: what its chunks ask for is read from the disk and kept there */
+    char **files;              /* owned: what it was made of, script first, also modules that handlers required; NULL-terminated */
     size_t file_count;
     struct handlers *handlers; /* owned: the checked table */
     struct lint *lint;         /* owned: what lint.h remembers of it */
-    struct list_node held;     /* tasks spawned while it was loading: they start when it goes live */
-    struct list_node timers;   /* its timers that are armed, or wait for it to go live */
+    struct list_node held;     /* tasks spawned while it was loading: they start when it begins */
+    struct list_node timers;   /* its timers that are armed, suspended, or wait for it to begin */
     size_t tasks;              /* tasks at work in it */
     bool live;                 /* it is the one that events go to */
+    uint64_t events, errors;   /* since it went live: what happened, and what failed by its fault */
+    uint64_t replaced;         /* loop time when it ceased to be live */
+    struct loop_timer age;     /* looks for its tasks that are too old then (reload.age) */
+    int fresh_ref;             /* staged, and its on_upgrade ran: the guard of what it gave for tide.state */
+    int before_ref;            /* in that case: the guard of what tide.state holds until it goes live */
+    size_t copied;             /* in that case: bytes that the copy of tide.state took */
 };
 
 /* The first thing that the extra space of every lua_State points to. */
@@ -69,14 +77,17 @@ struct script {
     struct heap heap;          /* the VM's memory */
     struct watch_slot *watch;  /* what the watchdog sees of this worker */
     uint64_t epoch;            /* grows with every version that goes live */
-    char **failed_files;       /* of the last version that failed to load; owned, NULL-terminated, NULL when it went well */
-    char failed_hash[9];       /* of the same version; empty when it went well */
     struct version *live;      /* NULL until the first version is live */
-    struct version *loading;   /* the version whose chunk is running, else NULL */
+    struct version *staged;    /* prepared, to be the next; NULL for none */
+    struct version *fallback;  /* was live before and is kept while the live one is on probation; NULL for none */
+    struct version *loading;   /* the version whose chunk or on_upgrade is running, else NULL */
+    double upgrade_budget;     /* seconds; above 0 while an on_upgrade runs */
+    bool call_killed;          /* the last script_call was ended by the watchdog */
     struct version *version;   /* the version of the code that runs now; NULL outside of entries */
     struct task *task;         /* the task that runs now; NULL outside of tasks (loading, script_call) */
     unsigned depth;            /* entries under way: 0 = the loop, 1 = a handler, 2 = unwinding inside one */
-    unsigned busy;             /* tasks being started or ended: what is ready waits for its turn */
+    unsigned busy;             /* tasks being started or ended, script_hold: what is ready waits for its turn */
+    bool held;                 /* between script_hold and script_release */
     unsigned unwinding;        /* above 0: <close> variables of a cancelled task are running */
     unsigned closing;          /* coroutine.close inside of coroutine.close */
     bool flushing;             /* the hook at the end of a turn is installed */
@@ -90,6 +101,11 @@ struct script {
     size_t at_work;             /* handlers and hooks among them: what script_stop waits for */
     struct buf scratch;         /* for one message being built; valid until the next user */
     int state_ref;              /* tide.state */
+    int behind_ref;             /* the guard of its fields while they are hidden, see tide_state.h */
+    int saved_ref;              /* guard of what it held before the on_upgrade that a rollback takes back; LUA_NOREF for none */
+    size_t saved_bytes;         /* memory of the copy that was made for it */
+    struct said *probe;         /* what a script says while it is probed; NULL in a worker */
+    bool missed_state;          /* a chunk asked tide.state for what is not there, in a probe */
     void (*stopped)(void *arg); /* waits for the last task after script_stop */
     void *stopped_arg;
     struct script_stats stats;
@@ -148,6 +164,19 @@ struct script_about {
 };
 void script_fill_about(struct script *s, struct script_about *out);
 
+/* Something happened that a handler of the live version may answer. */
+static inline void script_count_event(struct script *s)
+{
+    s->stats.events++;
+    s->live->events++;
+}
+
+/* ---- life (script.c) ---- */
+/* A worker's Lua without a version. *error may be NULL after a failure. 0, MT_ESCRIPT, MT_ENOMEM. */
+int script_open(const struct script_config *c, struct script **out, char **error);
+/* Queue a hook of the live version: `run` as in dispatch_task. */
+void script_queue_start(struct script *s, const char *reason);
+
 /* ---- the gate ---- */
 struct script_entry {
     struct task *task;
@@ -165,6 +194,8 @@ int script_call(struct script *s, struct version *v, int nargs, int nresults);
 int script_protect(struct script *s, lua_CFunction fn, void *arg);
 /* Turn the error of a coroutine (its value on top of co) into text with traceback. mem_alloc'ed, NULL when memory runs out. */
 char *script_error_text(struct script *s, lua_State *co);
+/* A line that a script writes. While a chunk loads only worker 1 speaks; a probe keeps what is said until it is clear how it ends. */
+void script_say(struct script *s, enum log_level level, struct slice message, const struct log_field *fields, size_t count);
 /* Log a failure of a script, with connection and version, and count it. */
 void script_report(struct script *s, struct version *v, const struct log_about *about, const char *what, const char *text);
 

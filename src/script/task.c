@@ -68,6 +68,7 @@ struct task *task_create(struct script *s, struct version *v, enum task_kind kin
     s->task_count++;
     t->kind = kind;
     t->state = TASK_NEW;
+    t->began = loop_now(s->loop);
     t->version = version_ref(v);
     v->tasks++;
     if (kind == TASK_EVENT || kind == TASK_HOOK)
@@ -292,18 +293,19 @@ void task_run_ready(struct script *s)
         loop_again(s->loop);
 }
 
-void task_use_live(struct task *t)
+bool task_use_live(struct task *t)
 {
     struct script *s = t->context.script;
     struct version *old = t->version;
 
     if (old == s->live)
-        return;
+        return false;
     t->version = version_ref(s->live);
     s->version = t->version;
     t->version->tasks++;
     old->tasks--;
     version_unref(old);
+    return true;
 }
 
 /* ---- waiting ---- */
@@ -443,6 +445,44 @@ bool task_cancel(struct task *t)
     stop_waiting(t);
     cancel_now(t);
     return true;
+}
+
+static uint64_t age_of(const struct task *t)
+{
+    uint64_t since = t->began > t->version->replaced ? t->began : t->version->replaced;
+
+    return loop_now(t->context.script->loop) - since;
+}
+
+size_t task_cancel_old(struct version *v, uint64_t age, uint64_t *oldest)
+{
+    struct script *s = v->script;
+    struct list_node old;
+    size_t count = 0;
+
+    *oldest = 0;
+    list_init(&old);
+    list_each_safe(node, next, &s->tasks)
+    {
+        struct task *t = list_entry(node, struct task, node);
+
+        if (t->version != v || t->cancelled)
+            continue;
+        if (age_of(t) < age) {
+            *oldest = age_of(t) > *oldest ? age_of(t) : *oldest;
+            continue;
+        }
+        list_remove(node);
+        list_add_tail(&old, node);
+    }
+    for (; !list_empty(&old); count++) { /* the end of one may be the end of others, which then leave this list */
+        struct task *t = list_entry(old.next, struct task, node);
+
+        list_remove(&t->node);
+        list_add_tail(&s->tasks, &t->node);
+        task_cancel(t);
+    }
+    return count;
 }
 
 void task_drop(struct task *t)

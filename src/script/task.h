@@ -46,6 +46,7 @@ struct task {
     struct list_node owned;        /* in peer->tasks when it belongs to a connection (conn:spawn) */
     struct list_node joiners;      /* tasks that wait for this one's end */
     struct version *version;       /* counted reference */
+    uint64_t began;                /* loop time when it was made */
     lua_State *co;                 /* its coroutine */
     int co_ref;                    /* anchors co */
     int handle_ref;                /* the userdata that scripts hold (spawned tasks), which keeps the results */
@@ -89,8 +90,9 @@ void task_start_later(struct task *t, int nargs);
 /* Run what is ready. Called by the gate's outermost leave and at the end of each turn. */
 void task_run_ready(struct script *s);
 
-/* A running task that has not called its handler yet goes on in the live version. */
-void task_use_live(struct task *t);
+/* A running task that has not called its handler yet goes on in the live version: it may have been queued while another one was.
+ * True when that changes its version. */
+bool task_use_live(struct task *t);
 
 /* ---- waiting ---- */
 /* The task that may wait in L. Raises "cannot wait here; use tide.spawn" in a coroutine that a script made, below a C function
@@ -109,6 +111,10 @@ int64_t task_check_ms(lua_State *L, int index, int64_t otherwise);
 bool task_cancel(struct task *t);
 /* The same, but it unwinds as the next of what is ready: for callers in whose midst no Lua may run. */
 bool task_cancel_later(struct task *t);
+
+/* Cancel the tasks of a version that have been at work for `age` milliseconds since it was replaced. Returns how many; *oldest is the age
+ * of the oldest that is left, 0 when none is. */
+size_t task_cancel_old(struct version *v, uint64_t age, uint64_t *oldest);
 
 /* ---- for api files (api_task.c) ---- */
 /* The function at `index` and everything above it become a task; pushes its object and returns 1 (tide.spawn, conn:spawn). `conn`

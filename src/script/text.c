@@ -218,7 +218,7 @@ static int built_in(lua_State *L, struct peer *p, bool join)
 int text_run(lua_State *L)
 {
     struct peer *p = lua_touserdata(L, AT_PEER);
-    const struct level *l = dispatch_level(L, p);
+    const struct level *l = peer_level(p);
     const char *why;
 
     script_core_begin(p->script);

@@ -1,17 +1,16 @@
-/* version.c - one version of the app, from its files to the end of its last task.
+/* version.c - one version of the app, from its sources to the end of its last task.
  *
  * Loading happens beside the live version and touches nothing of it: a fresh environment, its own modules and library tables.
  * While the chunks run, script->loading is set, calls that act raise, and tide.state can be read only.
  */
 #include "script/version.h"
 
-#include "base/text.h"
-#include "crypt/crypt.h"
 #include "script/api_timer.h"
 #include "script/handlers.h"
 #include "script/lint.h"
 #include "script/modules.h"
 #include "script/sandbox.h"
+#include "script/sources.h"
 #include "script/task.h"
 #include "script/tide_state.h"
 
@@ -26,26 +25,21 @@ struct version *version_ref(struct version *v)
     return v;
 }
 
-void version_free_files(char **files)
-{
-    for (size_t i = 0; files && files[i]; i++)
-        mem_free(files[i]);
-    mem_free(files);
-}
-
 static void free_version(struct version *v)
 {
     struct script *s = v->script;
-    int *const refs[] = {&v->env_ref, &v->loaded_ref, &v->tide_ref, &v->app_ref};
+    int *const refs[] = {&v->env_ref, &v->loaded_ref, &v->tide_ref, &v->app_ref, &v->fresh_ref, &v->before_ref};
 
     list_remove(&v->node);
+    loop_timer_stop(s->loop, &v->age);
     handlers_free(s->L, v->handlers);
     lint_free(v->lint);
     for (size_t i = 0; i < sizeof(refs) / sizeof(refs[0]); i++)
         script_unref(s->L, refs[i]);
-    version_free_files(v->files);
-    if (v->hasher)
-        crypt_hasher_destroy(v->hasher);
+    for (size_t i = 0; i < v->file_count; i++)
+        mem_free(v->files[i]);
+    mem_free(v->files);
+    sources_unref(v->sources);
     mem_free(v);
 }
 
@@ -55,7 +49,9 @@ void version_unref(struct version *v)
         free_version(v);
 }
 
-static struct version *make_version(struct script *s)
+static void on_age(struct loop_timer *timer);
+
+struct version *version_create(struct script *s, struct sources *sources)
 {
     struct version *v = mem_zalloc(1, sizeof(*v));
 
@@ -63,20 +59,23 @@ static struct version *make_version(struct script *s)
         return NULL;
     v->script = s;
     v->refs = 1;
-    v->env_ref = v->loaded_ref = v->tide_ref = v->app_ref = LUA_NOREF;
-    memcpy(v->hash, "00000000", sizeof(v->hash));
+    v->env_ref = v->loaded_ref = v->tide_ref = v->app_ref = v->fresh_ref = v->before_ref = LUA_NOREF;
     list_init(&v->held);
     list_init(&v->timers);
+    loop_timer_init(&v->age, on_age);
     list_add_tail(&s->versions, &v->node);
+    v->reads = !sources;
+    v->sources = sources ? sources_ref(sources) : sources_create();
     v->files = mem_zalloc(1, sizeof(*v->files));
-    if (!v->files || crypt_hasher_create(SLICE("sha256"), &v->hasher) != 0) {
+    if (!v->files || !v->sources) {
         version_unref(v);
         return NULL;
     }
+    memcpy(v->hash, sources_hash(v->sources), sizeof(v->hash));
     return v;
 }
 
-/* ---- sources ---- */
+/* ---- files ---- */
 
 static bool has_file(const struct version *v, const char *path)
 {
@@ -84,24 +83,6 @@ static bool has_file(const struct version *v, const char *path)
         if (strcmp(v->files[i], path) == 0)
             return true;
     return false;
-}
-
-/* After each file, so that lines logged while loading carry a hash too. */
-static int update_hash(struct version *v, struct slice source)
-{
-    unsigned char digest[CRYPT_DIGEST_MAX];
-    struct buf hex = {0};
-    size_t len;
-    int rc = crypt_hasher_update(v->hasher, source.data, source.len);
-
-    if (rc == 0)
-        rc = crypt_hasher_digest(v->hasher, digest, &len);
-    if (rc == 0)
-        rc = text_hex(&hex, digest, 4);
-    if (rc == 0)
-        memcpy(v->hash, hex.data, 8);
-    buf_fini(&hex);
-    return rc;
 }
 
 int version_note_file(struct version *v, const char *path)
@@ -121,18 +102,6 @@ int version_note_file(struct version *v, const char *path)
     v->files[v->file_count++] = copy;
     v->files[v->file_count] = NULL;
     return 0;
-}
-
-int version_add_file(struct version *v, const char *path, struct slice source)
-{
-    int rc;
-
-    if (has_file(v, path))
-        return 0;
-    rc = version_note_file(v, path);
-    if (rc != 0 || v->script->loading != v) /* required by a running handler: the hash stays that of what went live */
-        return rc;
-    return update_hash(v, source);
 }
 
 /* ---- loading ---- */
@@ -161,8 +130,7 @@ static int prepare(lua_State *L)
     lua_pushvalue(L, 2);
     v->loaded_ref = script_ref(L);
     tide_state_hide(L);
-    if (!modules_push_script(L, v))
-        return lua_error(L);
+    modules_push_script(L, v);
     v->app_ref = script_ref(L);
     return 0;
 }
@@ -195,13 +163,7 @@ static int load_steps(struct script *s, struct version *v)
     return script_protect(s, check, v);
 }
 
-static int show_state(lua_State *L)
-{
-    tide_state_show(L);
-    return 0;
-}
-
-static void drop_held(struct version *v)
+void version_drop_held(struct version *v)
 {
     while (!list_empty(&v->held))
         task_cancel(list_entry(v->held.next, struct task, queue));
@@ -217,7 +179,7 @@ static char *load_error(struct script *s)
     if (!text)
         text = "not enough memory";
     base = base ? base + 1 : s->config.path;
-    if (strncmp(text, "app", 3) == 0 || strncmp(text, "the script", 10) == 0)
+    if (strncmp(text, base, strlen(base)) != 0 && (strncmp(text, "app", 3) == 0 || strncmp(text, "the script", 10) == 0))
         buf_addf(&out, "%s: ", base);
     if (buf_add_text(&out, text) != 0 || buf_add_byte(&out, '\0') != 0) {
         buf_fini(&out);
@@ -226,62 +188,110 @@ static char *load_error(struct script *s)
     return (char *)out.data;
 }
 
-int version_load(struct script *s, struct version **out, char **error)
+int version_load(struct version *v, char **error)
 {
-    struct version *v = make_version(s);
-    int status;
+    struct script *s = v->script;
+    int status, rc = 0;
 
     *error = NULL;
-    *out = NULL;
-    if (!v)
-        return MT_ENOMEM;
-    version_free_files(s->failed_files);
-    s->failed_files = NULL;
-    s->failed_hash[0] = '\0';
     s->loading = v;
     status = load_steps(s, v);
     if (status != LUA_OK) {
         *error = load_error(s);
         lua_pop(s->L, 1);
-        drop_held(v);
+        version_drop_held(v);
+        rc = MT_ESCRIPT;
     }
     s->loading = NULL;
-    if (script_protect(s, show_state, NULL) != LUA_OK)
-        lua_pop(s->L, 1);
-    if (status != LUA_OK) {
-        s->failed_files = v->files;
-        memcpy(s->failed_hash, v->hash, sizeof(s->failed_hash));
-        v->files = NULL;
-        version_unref(v);
-        return MT_ESCRIPT;
+    tide_state_show(s);
+    if (v->reads && sources_seal(v->sources) != 0 && rc == 0) {
+        version_drop_held(v);
+        rc = MT_ENOMEM;
     }
-    lint_note(v);
-    *out = v;
-    return 0;
+    v->reads = false;
+    if (rc == 0)
+        lint_note(v);
+    return rc;
 }
 
-/* ---- going live ---- */
+/* ---- live, and not any more ---- */
 
 void version_go_live(struct version *v)
 {
     struct script *s = v->script;
-    struct version *old = s->live;
 
     s->live = v;
     s->epoch++;
     v->live = true;
-    if (old)
-        jobs_stop(old);
-    jobs_start(v);
+    v->events = v->errors = 0;
+    loop_timer_stop(s->loop, &v->age);
+}
+
+static uint64_t age_ms(const struct script *s)
+{
+    return s->config.old_age > 0.001 ? (uint64_t)(s->config.old_age * 1000) : 1;
+}
+
+void version_retire(struct version *old, struct version *v, bool may_come_back)
+{
+    struct script *s = old->script;
+
+    old->live = false;
+    old->replaced = loop_now(s->loop);
+    if (s->config.old_age > 0)
+        loop_timer_start(s->loop, &old->age, age_ms(s));
+    api_timer_switch(old, v);
+    jobs_stop(old);
+    if (!may_come_back)
+        version_settle(old);
+}
+
+void version_settle(struct version *old)
+{
+    version_ref(old);
+    while (!list_empty(&old->held)) /* it was replaced before it began */
+        task_cancel(list_entry(old->held.next, struct task, queue));
+    api_timer_settle(old);
+    version_unref(old);
+}
+
+void version_begin(struct version *v)
+{
     while (!list_empty(&v->held)) {
         struct list_node *node = v->held.next;
 
         list_remove(node);
-        list_add_tail(&s->ready, node);
+        list_add_tail(&v->script->ready, node);
     }
-    api_timer_switch(old, v);
-    if (old) {
-        old->live = false;
-        version_unref(old);
-    }
+    api_timer_begin(v);
+    jobs_start(v);
+}
+
+bool version_lingers(const struct version *v)
+{
+    const struct script *s = v->script;
+
+    if (v == s->live || v == s->staged)
+        return false;
+    return v != s->fallback || v->tasks > 0 || api_timer_count(v) > 0;
+}
+
+/* ---- reload.age ---- */
+
+static void on_age(struct loop_timer *timer)
+{
+    struct version *v = list_entry(timer, struct version, age);
+    struct script *s = v->script;
+    uint64_t age = age_ms(s), oldest;
+    size_t count;
+
+    version_ref(v); /* its last task may end here */
+    count = task_cancel_old(v, age, &oldest);
+    if (count)
+        log_warn(s->log, &(struct log_about){.version = slice_of(v->hash)},
+                 "%zu tasks of this old version were cancelled: at work for more than reload.age, %g s, after it was replaced", count,
+                 s->config.old_age);
+    if (v->refs > 1)
+        loop_timer_start(s->loop, timer, age - oldest);
+    version_unref(v);
 }

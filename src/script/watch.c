@@ -229,6 +229,15 @@ void watch_part(struct watchdog *w, struct watch_slot *slot)
     pthread_mutex_unlock(&w->lock);
 }
 
+void watch_admit_thread(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, WATCH_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 void watch_begin(struct watch_slot *slot, uint32_t budget_ms)
 {
     uint64_t entry = atomic_load_explicit(&slot->entry, memory_order_relaxed);

@@ -33,6 +33,8 @@ struct watch_slot {
 /* A slot for a worker. `w` NULL: a slot that nobody watches. NULL when memory runs out. */
 struct watch_slot *watch_join(struct watchdog *w);
 void watch_part(struct watchdog *w, struct watch_slot *slot);
+/* This thread takes the watchdog's signal from now on, whoever made it: before it makes entries. */
+void watch_admit_thread(void);
 /* The outermost entry begins and ends on this thread. `running` is set before. */
 void watch_begin(struct watch_slot *slot, uint32_t budget_ms);
 void watch_end(struct watch_slot *slot);

@@ -56,9 +56,9 @@ static int l_app(lua_State *L)
     assert_true(asprintf(&text, "local tide = require \"moontide\" %s", luaL_checkstring(L, 1)) > 0);
     fake_write(world, "app.lua", text);
     free(text);
-    int rc = script_create(&world->config, &world->script, &world->error);
+    int rc = script_create(&world->config, NULL, &world->script, &world->error);
     if (rc == 0) {
-        script_start(world->script);
+        script_begin(world->script, "start");
         fake_turn(world);
     }
     return push_load(L, rc);

@@ -200,6 +200,21 @@ struct loop {
     bool again;
 };
 
+struct loop *loop_create(void)
+{
+    struct loop *l = calloc(1, sizeof(*l));
+
+    list_init(&l->timers);
+    l->now = 1000;
+    return l;
+}
+
+void loop_destroy(struct loop *l)
+{
+    assert_true(list_empty(&l->timers));
+    free(l);
+}
+
 void loop_timer_init(struct loop_timer *t, loop_timer_fn *fn)
 {
     list_init(&t->node);
@@ -318,9 +333,7 @@ int fake_setup(void **state)
     struct fake *f = calloc(1, sizeof(*f));
     char log[96];
 
-    f->loop = calloc(1, sizeof(*f->loop));
-    f->loop->now = 1000;
-    list_init(&f->loop->timers);
+    f->loop = loop_create();
     snprintf(f->folder, sizeof(f->folder), "/tmp/moontide-test-XXXXXX");
     assert_non_null(mkdtemp(f->folder));
     snprintf(f->path, sizeof(f->path), "%s/app.lua", f->folder);
@@ -369,7 +382,7 @@ int fake_teardown(void **state)
     mem_free(f->error);
     snprintf(command, sizeof(command), "rm -rf '%s'", f->folder);
     assert_int_equal(system(command), 0);
-    free(f->loop);
+    loop_destroy(f->loop);
     free(f);
     return 0;
 }
@@ -401,14 +414,14 @@ static int load(struct fake *f, const char *text)
     mem_free(f->error);
     f->error = NULL;
     write_app(f, text);
-    return script_create(&f->config, &f->script, &f->error);
+    return script_create(&f->config, NULL, &f->script, &f->error);
 }
 
 void fake_load(struct fake *f, const char *text)
 {
     if (load(f, text) != 0)
         fail_msg("%s", f->error);
-    script_start(f->script);
+    script_begin(f->script, "start");
     fake_turn(f);
 }
 
@@ -419,16 +432,65 @@ void fake_load_fails(struct fake *f, const char *text)
     assert_non_null(f->error);
 }
 
-int fake_reload(struct fake *f, const char *text)
+int fake_probe(struct fake *f, struct sources **sources)
+{
+    struct script_failure failure;
+    int rc = script_probe(&f->config, sources, &failure);
+
+    mem_free(f->error);
+    f->error = failure.text;
+    failure.text = NULL;
+    script_failure_fini(&failure);
+    return rc;
+}
+
+/* The whole transaction; the error of the step that failed is in *error. */
+static int reload(struct fake *f, struct sources *sources)
 {
     int rc;
 
-    write_app(f, text);
     mem_free(f->error);
-    f->error = NULL;
-    rc = script_reload(f->script, &f->error);
+    rc = script_prepare(f->script, sources, &f->error);
+    if (rc != 0)
+        return rc;
+    script_hold(f->script);
+    rc = script_upgrade(f->script, 30, &f->error);
+    if (rc == 0)
+        script_commit(f->script);
+    else
+        script_abandon(f->script);
+    if (rc == 0)
+        script_begin(f->script, "reload");
+    script_release(f->script);
+    return rc;
+}
+
+int fake_reload_again(struct fake *f)
+{
+    struct sources *sources;
+    int rc = fake_probe(f, &sources);
+
+    if (rc == 0) {
+        rc = reload(f, sources);
+        sources_unref(sources);
+    }
     fake_turn(f);
     return rc;
+}
+
+int fake_reload(struct fake *f, const char *text)
+{
+    write_app(f, text);
+    return fake_reload_again(f);
+}
+
+void fake_back(struct fake *f)
+{
+    script_hold(f->script);
+    script_back(f->script);
+    script_begin(f->script, "rollback");
+    script_release(f->script);
+    fake_turn(f);
 }
 
 /* ---- clients ---- */

@@ -4,6 +4,7 @@
 #ifndef MT_TESTS_FAKE_SCRIPT_H
 #define MT_TESTS_FAKE_SCRIPT_H
 #include "script/script.h"
+#include "script/sources.h"
 
 enum { FAKE_SENT_MAX = 16384 };
 
@@ -49,7 +50,12 @@ void fake_load(struct fake *f, const char *text);
 /* The same, but it must fail; the error is in f->error. */
 void fake_load_fails(struct fake *f, const char *text);
 void fake_unload(struct fake *f);
-int fake_reload(struct fake *f, const char *text); /* result of script_reload */
+/* Write app.lua, probe it and switch to it, as a server does: the result of the step that failed, with its error in f->error, or 0. The old
+ * version stays as fallback. */
+int fake_reload(struct fake *f, const char *text);
+int fake_reload_again(struct fake *f); /* the same with the files as they are */
+int fake_probe(struct fake *f, struct sources **sources); /* script_probe, with the error in f->error */
+void fake_back(struct fake *f);                           /* a rollback to the fallback, as a server does it */
 
 /* A handshake for "/path?query" with header lines "Name: value\n..." (NULL for none). The session may have been answered or not
  * yet. */

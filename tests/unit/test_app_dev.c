@@ -138,9 +138,10 @@ static void test_other_paths_are_the_scripts(void **state)
     request(w, 4, "GET", "/chat", true, "localhost", "http://localhost");
     dev_events()->on_message(w->dev, &w->sessions[4], FRAME_BINARY, "hi", 2);
     dev_events()->on_drain(w->dev, &w->sessions[4]);
+    dev_events()->on_silent(w->dev, &w->sessions[4]);
     dev_events()->on_closed(w->dev, &w->sessions[4], 1000, SLICE("bye"));
     dev_events()->on_gone(w->dev, &w->sessions[4]);
-    expect_inner(w, "r4 m4 d4 c4 g4 ");
+    expect_inner(w, "r4 m4 d4 s4 c4 g4 ");
 }
 
 static void test_the_overlay_is_served(void **state)
@@ -288,6 +289,7 @@ static void test_what_pages_say_and_how_they_end_stays_here(void **state)
     open_page(w, 0);
     dev_events()->on_message(w->dev, &w->sessions[0], FRAME_TEXT, "noise", 5);
     dev_events()->on_drain(w->dev, &w->sessions[0]);
+    dev_events()->on_silent(w->dev, &w->sessions[0]);
     end_page(w, 0);
     expect_inner(w, "");
 }

@@ -201,17 +201,35 @@ static void test_routes(void **state)
 static void test_route_taken_away(void **state)
 {
     struct fake *f = *state;
+    struct session *gone, *kept;
+
+    fake_load(f, "local a = { on_message = function(conn) conn:send('a') end } return { routes = { ['/a'] = a, ['/k/:id'] = a } }");
+    gone = fake_open(f, "/a");
+    kept = fake_open(f, "/k/1");
+    assert_int_equal(fake_reload(f, "return { routes = { ['/b'] = {}, ['/k/*'] = { on_message = function(c) c:send('k') end } } }"), 0);
+    assert_int_equal(gone->close_code, 1012);
+    assert_false(kept->closed);
+    fake_text(f, kept, "x");
+    fake_expect(kept, "k\n");
+    fake_close(f, gone, 1012);
+    assert_int_equal(hub_count(script_hub_of(f->script)), 1);
+    assert_int_equal(fake_reload(f, "return { on_message = function(conn) conn:send('all') end }"), 0); /* no routes: every path */
+    fake_text(f, kept, "x");
+    fake_expect(kept, "all\n");
+}
+
+/* A handshake whose on_connect waits while its route goes away is not accepted any more. */
+static void test_route_taken_away_from_a_handshake(void **state)
+{
+    struct fake *f = *state;
     struct session *s;
 
-    fake_load(f, "return { routes = { ['/a'] = { on_message = function(conn) conn:send('a') end } } }");
-    s = fake_open(f, "/a");
+    fake_load(f, "return { on_connect = function() tide.sleep(1) end, routes = { ['/a'] = {} } }");
+    s = fake_connect(f, "/a", NULL);
     assert_int_equal(fake_reload(f, "return { routes = { ['/b'] = {} } }"), 0);
-    fake_text(f, s, "x");
-    fake_expect(s, "");
-    assert_int_equal(fake_reload(f, "return { routes = { ['/a'] = { on_message = function(conn) conn:send('again') end } } }"),
-                     0);
-    fake_text(f, s, "x");
-    fake_expect(s, "again\n");
+    fake_advance(f, 1000);
+    assert_false(s->accepted);
+    assert_int_equal(s->status, 404);
 }
 
 static void test_on_http(void **state)
@@ -380,6 +398,7 @@ int main(void)
         TEST(test_gone_while_connecting),
         TEST(test_routes),
         TEST(test_route_taken_away),
+        TEST(test_route_taken_away_from_a_handshake),
         TEST(test_on_http),
         TEST(test_stream),
         TEST(test_stream_is_paced),

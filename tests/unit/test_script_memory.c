@@ -132,18 +132,16 @@ static void test_limit(void **state)
 static void test_reload(void **state)
 {
     struct fake *f = *state;
-    char *error;
 
     f->config.close_on_errors = false;
     fake_load(f, app);
-    for (unsigned long n = 1; n <= 1500; n += 1 + n / 100) {
+    for (unsigned long n = 1; n <= 3500; n += 1 + n / 100) {
         mem_fail_at(n);
-        script_reload(f->script, &error);
+        fake_reload_again(f);
         mem_fail_at(0);
-        mem_free(error);
         fake_turn(f);
     }
-    assert_int_equal(script_reload(f->script, &error), 0);
+    assert_int_equal(fake_reload_again(f), 0);
     fake_logged(f);
     expect_well(f);
 }
@@ -157,7 +155,7 @@ static void test_create(void **state)
     fake_unload(f);
     for (unsigned long n = 1; n <= 4000; n += 1 + n / 50) {
         mem_fail_at(n);
-        if (script_create(&f->config, &f->script, &error) == 0)
+        if (script_create(&f->config, NULL, &f->script, &error) == 0)
             script_destroy(f->script);
         else
             assert_null(f->script);
