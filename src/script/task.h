@@ -109,8 +109,8 @@ int64_t task_check_ms(lua_State *L, int index, int64_t otherwise);
  * marked and unwound when it next waits. False when it had ended. */
 bool task_cancel(struct task *t);
 
-/* Cancel the tasks of a version that have been at work for `age` milliseconds since it was replaced. Returns how many; *oldest is the age
- * of the oldest that is left, 0 when none is. */
+/* Cancel the tasks of a version that have been at work for `age` milliseconds since it was replaced. Returns how many; *oldest is
+ * the age of the oldest that is left, 0 when none is. */
 size_t task_cancel_old(struct version *v, uint64_t age, uint64_t *oldest);
 
 /* ---- for api files (api_task.c) ---- */
