@@ -8,10 +8,20 @@
 
 /* Allocations of this thread until the one that fails; 0: none fails. Per thread, so that a test disturbs nobody else. */
 static _Thread_local unsigned long fail_in;
+/* The same, but from then on all of them fail: it stays at 1. */
+static _Thread_local unsigned long fail_from;
 
 static bool must_fail(void)
 {
+    if (fail_from == 1)
+        return true;
+    fail_from -= fail_from > 0;
     return fail_in && --fail_in == 0;
+}
+
+void mem_fail_from(unsigned long n)
+{
+    fail_from = n;
 }
 
 void mem_fail_at(unsigned long n)

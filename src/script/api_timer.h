@@ -5,8 +5,8 @@
 
 void api_timer_open(lua_State *L);
 void api_timer_fill(lua_State *L);
-/* `v` is live in place of `old`: timers of old with a handler's name move to v, its tide.every are suspended, timers with a function stay in
- * the version that made them. */
+/* `v` is live in place of `old`: timers of old with a handler's name move to v, its tide.every are suspended, timers with a
+ * function stay in the version that made them. */
 void api_timer_switch(struct version *old, struct version *v);
 /* A version begins: timers that were made while it loaded start, suspended ones go on. */
 void api_timer_begin(struct version *v);

@@ -129,7 +129,8 @@ static void refuse_binary(struct peer *p)
         session_close(p->session, 1003, SLICE("no binary here"));
 }
 
-/* In the task's coroutine. The event may have been queued while another version was live: then its handler is looked for once more. */
+/* In the task's coroutine. The event may have been queued while another version was live: then its handler is looked for once
+ * more. */
 static int run_event(lua_State *L)
 {
     struct peer *p = lua_touserdata(L, 1);

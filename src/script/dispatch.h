@@ -10,8 +10,8 @@ void dispatch_event(struct peer *p, const struct peer_event *e);
 /* A task with C function `run` and one light userdata, of the live version. NULL when memory runs out (logged). */
 struct task *dispatch_task(struct script *s, enum task_kind kind, lua_CFunction run, void *arg, const char *what);
 
-/* In the task of a request, before its handler is called: it may have been queued while another version was live, and then goes where that
- * one's routes lead. Rejects with 404 where that is nowhere. May raise. */
+/* In the task of a request, before its handler is called: it may have been queued while another version was live, and then goes
+ * where that one's routes lead. Rejects with 404 where that is nowhere. May raise. */
 void dispatch_route(lua_State *L, struct req *r);
 /* Push the conn object of a peer (stack: +1). May raise. */
 void dispatch_push_conn(lua_State *L, struct peer *p);

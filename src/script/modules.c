@@ -27,9 +27,9 @@ static struct slice without_head(struct slice text)
     return text;
 }
 
-/* The text of a source: from the version's set, which fills itself where the version is the first to load. What the set was never asked
- * for comes from the disk, and `own` holds it: a running handler requires something, or a chunk takes another way than it took when the
- * set was read. 0 or an errno value. */
+/* The text of a source: from the version's set, which fills itself where the version is the first to load. What the set was never
+ * asked for comes from the disk, and `own` holds it: a running handler requires something, or a chunk takes another way than it
+ * took when the set was read. 0 or an errno value. */
 static int find_text(struct version *v, const char *path, const char *shown, struct slice *text, struct buf *own)
 {
     bool loading = v->script->loading == v;
@@ -44,7 +44,8 @@ static int find_text(struct version *v, const char *path, const char *shown, str
     return rc == 0 && version_note_file(v, path) != 0 ? ENOMEM : rc;
 }
 
-/* Compile `path` under the name that errors show: 0 with the function pushed, COMPILE_FAILED with a message, or an errno value. */
+/* Compile `path` under the name that errors show: 0 with the function pushed, COMPILE_FAILED with a message, or an errno value.
+ */
 static int push_chunk(lua_State *L, struct version *v, const char *path, const char *shown)
 {
     struct slice text = {0};

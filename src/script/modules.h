@@ -6,6 +6,7 @@
 
 /* require(name) as scripts see it. */
 int l_require(lua_State *L);
-/* Push the compiled main script of `v`, bound to its environment. Raises when it cannot be read or compiled, or memory runs out. */
+/* Push the compiled main script of `v`, bound to its environment. Raises when it cannot be read or compiled, or memory runs out.
+ */
 void modules_push_script(lua_State *L, struct version *v);
 #endif

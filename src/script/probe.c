@@ -1,7 +1,7 @@
 /* probe.c - tries a script in a VM of its own, off every worker's thread: what loops or is broken stalls nobody.
  *
- * The VM has an empty tide.state. A chunk that fails after it asked for something there may be fine where that is; then the workers find
- * out, with the sources that were read so far.
+ * The VM has an empty tide.state. A chunk that fails after it asked for something there may be fine where that is; then the
+ * workers find out, with the sources that were read so far.
  */
 #include "script/said.h"
 #include "script/sources.h"

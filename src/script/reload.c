@@ -1,8 +1,8 @@
 /* reload.c - a reload inside one worker: prepare, upgrade, commit or abandon, and the way back.
  *
- * Three versions have a pointer of their own. `live` gets the events. `staged` is loaded and checked and waits for the others' vote.
- * `fallback` was live before and is kept, complete, until script_settle: the live one is on probation as long as there is one. All that
- * needs memory happens before the vote, in prepare and upgrade; commit and back only move pointers.
+ * Three versions have a pointer of their own. `live` gets the events. `staged` is loaded and checked and waits for the others'
+ * vote. `fallback` was live before and is kept, complete, until script_settle: the live one is on probation as long as there is
+ * one. All that needs memory happens before the vote, in prepare and upgrade; commit and back only move pointers.
  */
 #include "script/api_timer.h"
 #include "script/dispatch.h"
@@ -60,8 +60,8 @@ int script_upgrade(struct script *s, double seconds, char **error)
         rc = upgrade_run(v, seconds, error);
     else if (v->number < s->live->number && s->config.worker == 1)
         log_warn(s->log, &(struct log_about){.version = slice_of(v->hash)},
-                 "app.version falls from %lld to %lld: on_upgrade does not run, tide.state stays as it is", (long long)s->live->number,
-                 (long long)v->number);
+                 "app.version falls from %lld to %lld: on_upgrade does not run, tide.state stays as it is",
+                 (long long)s->live->number, (long long)v->number);
     return rc ? fail(s, rc, error) : 0;
 }
 

@@ -31,9 +31,9 @@ struct req {
     struct slice body, ip;
     struct slice tls_version, tls_cipher, tls_sni, tls_cn; /* data NULL: plain, or not given; cn only of a verified client */
     struct route_params params;                            /* raw */
-    char *names;                                           /* owned: names of the params of another version's route, NULL for none */
-    struct buf path;                                       /* decoded */
-    int object_ref; /* the object, while a handler is at work; LUA_NOREF before and after */
+    char *names;     /* owned: names of the params of another version's route, NULL for none */
+    struct buf path; /* decoded */
+    int object_ref;  /* the object, while a handler is at work; LUA_NOREF before and after */
     struct req_accept accept;
     struct buf head;      /* header lines of the answer of on_http */
     struct task *waiting; /* the task that waits for the outbox while it streams */

@@ -1,8 +1,8 @@
 /* script.h - a worker's Lua: the VM, the live version of the app, and the way from events to handlers. Hides Lua.
  *
- * script_create loads and checks the first version. A reload is a transaction over all workers: script_probe once, then script_prepare in
- * each, and script_upgrade, script_commit or script_abandon in all of them behind a barrier. The script layer implements struct
- * session_events and struct hub_events: script_events gives the first to net_create, the second is internal.
+ * script_create loads and checks the first version. A reload is a transaction over all workers: script_probe once, then
+ * script_prepare in each, and script_upgrade, script_commit or script_abandon in all of them behind a barrier. The script layer
+ * implements struct session_events and struct hub_events: script_events gives the first to net_create, the second is internal.
  */
 #ifndef MT_SCRIPT_SCRIPT_H
 #define MT_SCRIPT_SCRIPT_H
@@ -30,7 +30,7 @@ struct script_config {
     struct watchdog *watchdog;     /* shared by all workers of a server */
     const char *path;              /* the script; modules are found beside it, then in library */
     const char *library;           /* folder of the shipped scripts, NULL for none */
-    int worker;                    /* number of this worker, from 1; what chunks print while they load is logged by worker 1 only */
+    int worker;                    /* number of this worker, from 1; what chunks print while loading is logged by worker 1 */
     unsigned workers;              /* how many there are, 1 */
     double time_budget;            /* script.time: seconds per entry, 1.0 */
     double load_budget;            /* reload.timeout: seconds per loading chunk, 0.5 */
@@ -42,15 +42,16 @@ struct script_config {
     size_t module_count;
     size_t queue_limit;            /* events that may wait for a busy connection's handler before its socket is paused: 64 */
     double old_age;                /* reload.age: seconds that tasks of a version may go on after it was replaced; 0: for ever */
-    /* The live version has failed once more, by its own fault; with its counts since it went live. Called from inside of handlers: note it,
-     * and act on it from the loop. NULL: nobody wants to know. */
+    /* The live version has failed once more, by its own fault; with its counts since it went live. Called from inside of
+     * handlers: note it, and act on it from the loop. NULL: nobody wants to know. */
     void (*on_error)(void *arg, uint64_t events, uint64_t errors);
     void *on_error_arg;
 };
 void script_defaults(struct script_config *c);
 
-/* Load the app from `sources`, or read them when that is NULL; the other workers of a server then take script_sources of the first. Nothing
- * starts before script_begin. On failure *error is file, line and traceback for the operator (mem_free it). 0, MT_ESCRIPT, MT_ENOMEM. */
+/* Load the app from `sources`, or read them when that is NULL; the other workers of a server then take script_sources of the
+ * first. Nothing starts before script_begin. On failure *error is file, line and traceback for the operator (mem_free it). 0,
+ * MT_ESCRIPT, MT_ENOMEM. */
 int script_create(const struct script_config *c, struct sources *sources, struct script **out, char **error);
 /* All sessions must be gone. Cancels every waiting coroutine. */
 void script_destroy(struct script *s);
@@ -59,8 +60,8 @@ struct hub *script_hub_of(const struct script *s);
 
 /* Run on_stop("shutdown"); `done` comes on the loop when it and every handler still at work have ended, or never, so bound the wait. */
 void script_stop(struct script *s, void (*done)(void *arg), void *arg);
-/* Files of the live version, NULL-terminated: the script and the modules that it required, also while it ran. Owned by the version: valid
- * until the next call of require, reload or rollback. */
+/* Files of the live version, NULL-terminated: the script and the modules that it required, also while it ran. Owned by the
+ * version: valid until the next call of require, reload or rollback. */
 const char *const *script_files(const struct script *s);
 const char *script_version(const struct script *s); /* short hash of the sources, 8 hex digits */
 
@@ -81,33 +82,36 @@ struct script_failure {
     int line;     /* 0: not known */
 };
 void script_failure_fini(struct script_failure *f);
-/* Read the script and all that it requires, compile, run and check it in a VM of its own with an empty tide.state, which is thrown away.
- * ANY thread, at any time; of `c` the log, the watchdog, texts and limits are used. Native modules of the program are opened there too. 0 and
- * *sources with one reference for the caller; or MT_ESCRIPT, MT_ENOMEM and *f, which is to be finished either way. */
+/* Read the script and all that it requires, compile, run and check it in a VM of its own with an empty tide.state, which is
+ * thrown away. ANY thread, at any time; of `c` the log, the watchdog, texts and limits are used. Native modules of the program
+ * are opened there too. 0 and *sources with one reference for the caller; or MT_ESCRIPT, MT_ENOMEM and *f, which is to be
+ * finished either way. */
 int script_probe(const struct script_config *c, struct sources **sources, struct script_failure *f);
 
 /* The rest is for the worker's thread, from the loop: never from inside of a handler or on_error. */
 
-/* Load a version beside the live one and keep it staged, in place of one that was staged before. Events go on in between. 0; or MT_ESCRIPT,
- * MT_ENOMEM with *error (mem_free it), and nothing is staged. */
+/* Load a version beside the live one and keep it staged, in place of one that was staged before. Events go on until the commit.
+ * 0; or MT_ESCRIPT, MT_ENOMEM with *error (mem_free it), and nothing is staged. */
 int script_prepare(struct script *s, struct sources *sources, char **error);
-/* Behind the barrier, something being staged. Where its app.version is above the live one's, its on_upgrade runs for at most `seconds` with a
- * copy of tide.state; the result is kept for the commit. Nothing else changes. 0; or MT_ESCRIPT with *error: then script_abandon. */
+/* Behind the barrier, something being staged. Where its app.version is above the live one's, its on_upgrade runs for at most
+ * `seconds` with a copy of tide.state, which takes at most as long; the result is kept for the commit. Nothing else changes. 0;
+ * or MT_ESCRIPT with *error: then script_abandon. */
 int script_upgrade(struct script *s, double seconds, char **error);
-/* The staged version is live; nothing of it starts before script_begin. The one before it becomes the fallback: but one that was on
- * probation itself and has failed leaves that to the one before it. Connections whose route is gone are closed with 1012. Cannot fail. */
+/* The staged version is live; nothing of it starts before script_begin. The one before it becomes the fallback: but one that was
+ * on probation itself and has failed leaves that to the one before it. Connections whose route is gone are closed with 1012.
+ * Cannot fail. */
 void script_commit(struct script *s);
 void script_abandon(struct script *s); /* what is staged is dropped, if anything; cannot fail */
-/* Behind the barrier: the fallback is live again, with its environment as it was, and tide.state as it was before on_upgrade where one ran
- * on the way. There must be one. script_begin follows. Cannot fail. */
+/* Behind the barrier: the fallback is live again, with its environment as it was, and tide.state as it was before on_upgrade
+ * where one ran on the way. There must be one. script_begin follows. Cannot fail. */
 void script_back(struct script *s);
 const char *script_fallback(const struct script *s); /* its hash; NULL when there is none */
 void script_settle(struct script *s);                /* probation is over: the fallback is let go, if any */
 /* Between the two no Lua runs but script_upgrade's: what comes is queued, and starts in the version that is live then. */
 void script_hold(struct script *s);
 void script_release(struct script *s);
-/* When all workers have switched: on_start(reason), what the live version held back while it loaded, suspended timers; queued before what
- * waits since script_hold. `reason` is static text: "start" (the listeners are open), "reload", "rollback". */
+/* When all workers have switched: on_start(reason), what the live version held back while it loaded, suspended timers; queued
+ * before what waits since script_hold. `reason` is static text: "start" (the listeners are open), "reload", "rollback". */
 void script_begin(struct script *s, const char *reason);
 struct sources *script_sources(const struct script *s); /* of the live version. Borrowed */
 

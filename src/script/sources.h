@@ -19,24 +19,25 @@ void sources_unref(struct sources *s); /* NULL is allowed */
 bool sources_changed(const struct sources *s);
 /* 8 hex digits over names and texts of what was read, in whatever order; "00000000" while nothing was. Borrowed. */
 const char *sources_hash(const struct sources *s);
-/* Paths of a sealed set: the script first, then modules, in the order in which they were asked for, then those that were looked for and
- * are not there; *read (NULL is allowed) is the number of the former. NULL-terminated, borrowed. */
+/* Paths of a sealed set: the script first, then modules, in the order in which they were asked for, then those that were looked
+ * for and are not there; *read (NULL is allowed) is the number of the former. NULL-terminated, borrowed. */
 const char *const *sources_files(const struct sources *s, size_t *read);
 
 /* ---- filling ---- */
 struct sources *sources_create(void); /* empty; NULL when memory runs out */
-/* The text of the file at `path`, read when it was not asked for before; scripts know it as `shown` ("chat.lua", "lib/text.lua"). *text
- * is valid as long as the set. 0, or the errno value why there is none, which the set notes too (ENOMEM apart). */
+/* The text of the file at `path`, read when it was not asked for before; scripts know it as `shown` ("chat.lua", "lib/text.lua").
+ * *text is valid as long as the set. 0, or the errno value why there is none, which the set notes too (ENOMEM apart). */
 int sources_look(struct sources *s, const char *path, const char *shown, struct slice *text);
 /* No more files. 0 or MT_ENOMEM. */
 int sources_seal(struct sources *s);
-/* What is known about a file without looking at the disk: 0 with *text, the errno value that sources_look gave, or -1 where it was
- * never asked for. */
+/* What is known about a file without looking at the disk: 0 with *text, the errno value that sources_look gave, or -1 where it
+ * was never asked for. */
 int sources_find(const struct sources *s, const char *path, struct slice *text);
-/* A copy of the paths, in the order of sources_files, also before the set is sealed. mem_free each and the list. NULL without memory. */
+/* A copy of the paths, in the order of sources_files, also before the set is sealed. mem_free each and the list. NULL without
+ * memory. */
 char **sources_copy_files(const struct sources *s);
-/* The first place in an error text that is a line of one of the files, "chat.lua:12: ..."; *line is its number. NULL when there is
- * none. Borrowed. */
+/* The first place in an error text that is a line of one of the files, "chat.lua:12: ..."; *line is its number. NULL when there
+ * is none. Borrowed. */
 const char *sources_find_place(const struct sources *s, const char *text, int *line);
 /* The whole file behind what `out` holds. 0 or an errno value. */
 int sources_read_file(const char *path, struct buf *out);

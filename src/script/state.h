@@ -28,21 +28,21 @@ struct sources;
 struct task;
 struct watch_slot;
 
-/* One loaded state of the app: script, modules, environment. Counted: the pointers live, staged and fallback, each of its tasks and each
- * of its timers have a reference. At zero everything in Lua that belongs to it is released. */
+/* One loaded state of the app: script, modules, environment. Counted: the pointers live, staged and fallback, each of its tasks
+ * and each of its timers have a reference. At zero everything in Lua that belongs to it is released. */
 struct version {
     struct script *script;
     struct list_node node; /* in script->versions */
     unsigned refs;
-    char hash[9];              /* of the sources, 8 hex digits; of those so far while it reads them */
-    lua_Integer number;        /* app.version, 0 when it gives none */
-    int env_ref;               /* the environment that its chunks share (_G) */
-    int loaded_ref;            /* its package.loaded */
-    int tide_ref;              /* its `tide` */
-    int app_ref;               /* the table that the script returned */
-    struct sources *sources;   /* counted reference: what it is loaded from */
-    bool reads;                /* it is the first to load them: what its chunks ask for is read from the disk and kept there */
-    char **files;              /* owned: what it was made of, script first, also modules that handlers required; NULL-terminated */
+    char hash[9];            /* of the sources, 8 hex digits; of those so far while it reads them */
+    lua_Integer number;      /* app.version, 0 when it gives none */
+    int env_ref;             /* the environment that its chunks share (_G) */
+    int loaded_ref;          /* its package.loaded */
+    int tide_ref;            /* its `tide` */
+    int app_ref;             /* the table that the script returned */
+    struct sources *sources; /* counted reference: what it is loaded from */
+    bool reads;              /* it is the first to load them: what its chunks ask for is read from the disk and kept there */
+    char **files;            /* owned: what it was made of, script first, also modules that handlers required; NULL-terminated */
     size_t file_count;
     struct handlers *handlers; /* owned: the checked table */
     struct lint *lint;         /* owned: what lint.h remembers of it */
@@ -194,7 +194,8 @@ int script_call(struct script *s, struct version *v, int nargs, int nresults);
 int script_protect(struct script *s, lua_CFunction fn, void *arg);
 /* Turn the error of a coroutine (its value on top of co) into text with traceback. mem_alloc'ed, NULL when memory runs out. */
 char *script_error_text(struct script *s, lua_State *co);
-/* A line that a script writes. While a chunk loads only worker 1 speaks; a probe keeps what is said until it is clear how it ends. */
+/* A line that a script writes. While a chunk loads only worker 1 speaks; a probe keeps what is said until it is clear how it
+ * ends. */
 void script_say(struct script *s, enum log_level level, struct slice message, const struct log_field *fields, size_t count);
 /* Log a failure of a script, with connection and version, and count it. */
 void script_report(struct script *s, struct version *v, const struct log_about *about, const char *what, const char *text);

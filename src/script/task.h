@@ -112,8 +112,8 @@ bool task_cancel(struct task *t);
 /* The same, but it unwinds as the next of what is ready: for callers in whose midst no Lua may run. */
 bool task_cancel_later(struct task *t);
 
-/* Cancel the tasks of a version that have been at work for `age` milliseconds since it was replaced. Returns how many; *oldest is the age
- * of the oldest that is left, 0 when none is. */
+/* Cancel the tasks of a version that have been at work for `age` milliseconds since it was replaced. Returns how many; *oldest is
+ * the age of the oldest that is left, 0 when none is. */
 size_t task_cancel_old(struct version *v, uint64_t age, uint64_t *oldest);
 
 /* ---- for api files (api_task.c) ---- */

@@ -136,7 +136,8 @@ static int l_len(lua_State *L)
     return 1;
 }
 
-/* A guard in front of the table at `fields`; the value on top of the stack, which it replaces, is the metatable for later or nil. */
+/* A guard in front of the table at `fields`; the value on top of the stack, which it replaces, is the metatable for later or nil.
+ */
 static void push_guard(lua_State *L, int fields)
 {
     int meta = lua_gettop(L);

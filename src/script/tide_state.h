@@ -1,9 +1,10 @@
 /* tide_state.h - tide.state: one table per worker that lives on over reloads.
  *
- * The table itself stays the same as long as the worker lives, so that scripts may keep it in a local; what changes is what it holds.
- * Its fields may lie in a second table behind it, with a guard as metatable in front of that: hidden. It then reads as always and cannot
- * be written while a chunk loads. A guard with its fields, made beforehand, is put behind tide.state without memory, so that cannot fail;
- * to show it afterwards moves the fields back, and may be tried again where memory runs out on the way.
+ * The table itself stays the same as long as the worker lives, so that scripts may keep it in a local; what changes is what it
+ * holds. Its fields may lie in a second table behind it, with a guard as metatable in front of that: hidden. It then reads as
+ * always and cannot be written while a chunk loads. A guard with its fields, made beforehand, is put behind tide.state without
+ * memory, so that cannot fail; to show it afterwards moves the fields back, and may be tried again where memory runs out on the
+ * way.
  */
 #ifndef MT_SCRIPT_TIDE_STATE_H
 #define MT_SCRIPT_TIDE_STATE_H

@@ -1,7 +1,7 @@
 /* upgrade.c - running on_upgrade, and which content of tide.state belongs to which version.
  *
- * Everything that needs memory happens in upgrade_run, where it may fail. Two guards are ready then: the one of what on_upgrade gave, and
- * the one that hides what tide.state holds now. Putting either behind tide.state needs none (tide_state.h).
+ * Everything that needs memory happens in upgrade_run, where it may fail. Two guards are ready then: the one of what on_upgrade
+ * gave, and the one that hides what tide.state holds now. Putting either behind tide.state needs none (tide_state.h).
  */
 #include "script/upgrade.h"
 
@@ -41,10 +41,12 @@ static int keep_result(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, v->fresh_ref);
     tide_state_push(L);
     if (lua_rawequal(L, 2, 3))
-        return luaL_error(L, "app.on_upgrade: it returned tide.state, which is still the old version's: return what it was given, "
-                             "or a new table");
+        return luaL_error(L,
+                          "app.on_upgrade: it returned tide.state, which is still the old version's: return what it was given, "
+                          "or a new table");
     if (!lua_istable(L, 2))
-        return luaL_error(L, "app.on_upgrade: it returned %s: the new state is expected, a table (`return state` is its last line)",
+        return luaL_error(L,
+                          "app.on_upgrade: it returned %s: the new state is expected, a table (`return state` is its last line)",
                           lua_isnil(L, 2) ? "nothing" : luaL_typename(L, 2));
     tide_state_push_guard(L, 2);
     tide_state_push_behind(L); /* v, result, state, fresh guard, guard of what is there */

@@ -289,8 +289,8 @@ static void on_age(struct loop_timer *timer)
     count = task_cancel_old(v, age, &oldest);
     if (count)
         log_warn(s->log, &(struct log_about){.version = slice_of(v->hash)},
-                 "%zu tasks of this old version were cancelled: at work for more than reload.age, %g s, after it was replaced", count,
-                 s->config.old_age);
+                 "%zu tasks of this old version were cancelled: at work for more than reload.age, %g s, after it was replaced",
+                 count, s->config.old_age);
     if (v->refs > 1)
         loop_timer_start(s->loop, timer, age - oldest);
     version_unref(v);

@@ -5,8 +5,8 @@
 
 /* A version that is not loaded yet, with one reference. `sources` NULL: it reads them itself. NULL when memory runs out. */
 struct version *version_create(struct script *s, struct sources *sources);
-/* Compile, run and check the script and its modules, beside the live version. On failure *error says file, line and why, with a traceback
- * (mem_free it; NULL when memory ran out). 0, MT_ESCRIPT, MT_ENOMEM. */
+/* Compile, run and check the script and its modules, beside the live version. On failure *error says file, line and why, with a
+ * traceback (mem_free it; NULL when memory ran out). 0, MT_ESCRIPT, MT_ENOMEM. */
 int version_load(struct version *v, char **error);
 /* Nothing of what it made while loading is to start: tasks and timers end. */
 void version_drop_held(struct version *v);

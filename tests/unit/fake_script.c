@@ -399,7 +399,7 @@ void fake_write(struct fake *f, const char *name, const char *text)
     fclose(file);
 }
 
-static void write_app(struct fake *f, const char *text)
+void fake_write_app(struct fake *f, const char *text)
 {
     char *whole = malloc(strlen(text) + 64);
 
@@ -413,7 +413,7 @@ static int load(struct fake *f, const char *text)
     fake_unload(f);
     mem_free(f->error);
     f->error = NULL;
-    write_app(f, text);
+    fake_write_app(f, text);
     return script_create(&f->config, NULL, &f->script, &f->error);
 }
 
@@ -480,7 +480,7 @@ int fake_reload_again(struct fake *f)
 
 int fake_reload(struct fake *f, const char *text)
 {
-    write_app(f, text);
+    fake_write_app(f, text);
     return fake_reload_again(f);
 }
 

@@ -45,15 +45,17 @@ int fake_setup(void **state);
 int fake_teardown(void **state);
 /* Write a file into the folder of the script. */
 void fake_write(struct fake *f, const char *name, const char *text);
-/* Write app.lua with `local tide = require "moontide"` on top (on the same line), load and start it; it must be fine. */
+/* Write app.lua with `local tide = require "moontide"` on top (on the same line). */
+void fake_write_app(struct fake *f, const char *text);
+/* The same; load and start it; it must be fine. */
 void fake_load(struct fake *f, const char *text);
 /* The same, but it must fail; the error is in f->error. */
 void fake_load_fails(struct fake *f, const char *text);
 void fake_unload(struct fake *f);
-/* Write app.lua, probe it and switch to it, as a server does: the result of the step that failed, with its error in f->error, or 0. The old
- * version stays as fallback. */
+/* Write app.lua, probe it and switch to it, as a server does: the result of the step that failed, with its error in f->error, or
+ * 0. The old version stays as fallback. */
 int fake_reload(struct fake *f, const char *text);
-int fake_reload_again(struct fake *f); /* the same with the files as they are */
+int fake_reload_again(struct fake *f);                    /* the same with the files as they are */
 int fake_probe(struct fake *f, struct sources **sources); /* script_probe, with the error in f->error */
 void fake_back(struct fake *f);                           /* a rollback to the fallback, as a server does it */
 

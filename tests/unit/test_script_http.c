@@ -203,17 +203,20 @@ static void test_route_taken_away(void **state)
     struct fake *f = *state;
     struct session *gone, *kept;
 
-    fake_load(f, "local a = { on_message = function(conn) conn:send('a') end } return { routes = { ['/a'] = a, ['/k/:id'] = a } }");
+    fake_load(f,
+              "local a = { on_message = function(conn) conn:send('a') end } return { routes = { ['/a'] = a, ['/k/:id'] = a } }");
     gone = fake_open(f, "/a");
     kept = fake_open(f, "/k/1");
-    assert_int_equal(fake_reload(f, "return { routes = { ['/b'] = {}, ['/k/*'] = { on_message = function(c) c:send('k') end } } }"), 0);
+    assert_int_equal(
+        fake_reload(f, "return { routes = { ['/b'] = {}, ['/k/*'] = { on_message = function(c) c:send('k') end } } }"), 0);
     assert_int_equal(gone->close_code, 1012);
     assert_false(kept->closed);
     fake_text(f, kept, "x");
     fake_expect(kept, "k\n");
     fake_close(f, gone, 1012);
     assert_int_equal(hub_count(script_hub_of(f->script)), 1);
-    assert_int_equal(fake_reload(f, "return { on_message = function(conn) conn:send('all') end }"), 0); /* no routes: every path */
+    assert_int_equal(fake_reload(f, "return { on_message = function(conn) conn:send('all') end }"),
+                     0); /* no routes: every path */
     fake_text(f, kept, "x");
     fake_expect(kept, "all\n");
 }
