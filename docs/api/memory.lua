@@ -1,9 +1,10 @@
 ---@meta _
 -- store: keys and values in memory: `tide.store:open(name, { memory = true })`.
 
----One for all workers: what one has written the others read at once. No call waits. Keys are texts of 1 to 1024 bytes. A value is a string (any bytes), a number, a boolean or a table that JSON can
----hold, up to 1 MiB; what is read is always a copy. All stores together hold up to 128 MiB. Writing raises while a script loads,
----reading does not. Where several workers change the same key, `incr` and `update` lose nothing; a `get` with a `set` after it may.
+---One for all workers: what one has written the others read at once. No call waits. Keys are texts of 1 to 1024 bytes. A value is
+---a string (any bytes), a number, a boolean or a table that JSON can hold, up to 1 MiB; what is read is always a copy. All stores
+---together hold up to 128 MiB. Writing raises while a script loads, reading does not. Where several workers change the same key,
+---`incr` and `update` lose nothing; a `get` with a `set` after it may.
 ---
 ---```lua
 ---local hits = tide.store:open("hits", { memory = true })

@@ -1,8 +1,8 @@
 ---@meta _
 -- tide.state: a table that stays over reloads.
 
----Plain Lua values of your own, kept while versions come and go; gone when the server ends. Each worker has a table of its own: what
----all of them have to know belongs into a [store](store.md). It can be read but not written while
+---Plain Lua values of your own, kept while versions come and go; gone when the server ends. Each worker has a table of its
+---own: what all of them have to know belongs into a [store](store.md). It can be read but not written while
 ---a script loads: `on_start` is the place to fill it.
 ---
 ---```lua

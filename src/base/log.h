@@ -35,10 +35,11 @@ struct log;
 /* `fd` stays the caller's. Colour in text format only where fd is a terminal. NULL when memory runs out. */
 struct log *log_create(int fd, enum log_level level, enum log_format format);
 void log_destroy(struct log *l);
-/* Let the lines go to the end of the file at `path`, which is made (0640) where it is missing; NULL: to the descriptor of log_create again. The
- * new file is opened before the old one is left, and a line under way ends in one of them, whole. Called again with the same path it
- * follows a file that was moved away (log rotation). On failure the log goes on as before: MT_ENOT_FOUND (no such folder), MT_EDENIED,
- * MT_EIO, and a sentence for the operator in *error (mem_free it), NULL when memory ran out. One call at a time, on any thread. */
+/* Let the lines go to the end of the file at `path`, which is made (0640) where it is missing; NULL: to the descriptor of
+ * log_create again. The new file is opened before the old one is left, and each line ends in one of them, whole. Called again
+ * with the same path it follows a file that was moved away (log rotation). On failure the log goes on as before: MT_ENOT_FOUND
+ * (no such folder), MT_EDENIED, MT_EIO, and a sentence in *error (mem_free it), NULL when memory ran out. One call at a time, on
+ * any thread. */
 int log_reopen(struct log *l, const char *path, char **error);
 void log_set_level(struct log *l, enum log_level level);
 bool log_wants(const struct log *l, enum log_level level); /* cheap; ask before building expensive arguments */

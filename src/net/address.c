@@ -1,8 +1,9 @@
 /* address.c - binding and listening.
  *
- * With SO_REUSEPORT each worker has a socket and a queue of its own on the same port, and the kernel spreads connections over them. The
- * option also lets any process of the same user bind a port that is in use already, and then half of the connections go astray. So the
- * first socket of a port is preceded by one without the option, whose bind fails where somebody listens, and which holds the port meanwhile.
+ * With SO_REUSEPORT each worker has a socket and a queue of its own on the same port, and the kernel spreads connections over
+ * them. The option also lets any process of the same user bind a port that is in use already, and then half of the connections go
+ * astray. So the first socket of a port is preceded by one without the option, whose bind fails where somebody listens, and which
+ * holds the port meanwhile.
  */
 #include "net/address.h"
 

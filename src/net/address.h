@@ -34,8 +34,8 @@ bool address_unix(struct address *a, struct slice path);
 int address_port(const struct address *a);
 /* "http://127.0.0.1:8765", "https://[::1]:8765", "unix:/path", cut to `size`. */
 void address_text(const struct address *a, bool secure, char *out, size_t size);
-/* A socket that listens, in *out. Where the port was 0, `a` then holds the one that was chosen. Unix sockets are shared by dup, so for them
- * `share` means nothing. 0, MT_EBUSY (in use), MT_EDENIED or MT_EIO, with errno. */
+/* A socket that listens, in *out. Where the port was 0, `a` then holds the one that was chosen. Unix sockets are shared by dup,
+ * so for them `share` means nothing. 0, MT_EBUSY (in use), MT_EDENIED or MT_EIO, with errno. */
 int address_listen(struct address *a, enum address_share share, int *out);
 /* Unlink a socket file that nobody answers on: it is left over from a server that was killed. */
 void address_sweep(const struct address *a);

@@ -1,8 +1,8 @@
-/* listen.c - our own listeners: addresses as operators write them, paced accepting, and a pause instead of a spin when descriptors
- * run out. Accepted sockets go to libwebsockets (lws_host.c) and become sessions.
+/* listen.c - our own listeners: addresses as operators write them, paced accepting, and a pause instead of a spin when
+ * descriptors run out. Accepted sockets go to libwebsockets (lws_host.c) and become sessions.
  *
- * Where several workers listen, worker 1 reads the addresses, finds what is free and leaves in net_shared what it has bound; the others
- * open sockets of their own on the same ports, and share its unix sockets.
+ * Where several workers listen, worker 1 reads the addresses, finds what is free and leaves in net_shared what it has bound; the
+ * others open sockets of their own on the same ports, and share its unix sockets.
  */
 #include "base/err.h"
 #include "base/mem.h"
@@ -208,8 +208,8 @@ static int listen_at(struct net *n, struct address *a, bool secure)
     return rc ? rc : listener_create(n, a, fd, secure);
 }
 
-/* Both families on one port. Port 0: the first bind chooses; where the second family has that port in use, try another. A machine without
- * IPv6 listens on IPv4 only. */
+/* Both families on one port. Port 0: the first bind chooses; where the second family has that port in use, try another. A machine
+ * without IPv6 listens on IPv4 only. */
 static int listen_both(struct net *n, uint32_t v4, struct in6_addr v6, int wanted, bool secure)
 {
     int rc = 0;
@@ -322,7 +322,7 @@ static int publish(struct net *n, struct list_node *last, size_t call)
     return rc;
 }
 
-/* A socket for what worker 1 has bound: of a unix socket the same one, and the last worker takes the copy that was kept for this. */
+/* A socket for what worker 1 has bound: of a unix socket the same one; the last worker takes the copy that was kept for this. */
 static int listen_bound(struct net *n, struct bound *b)
 {
     int fd = b->fd;

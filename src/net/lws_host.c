@@ -310,7 +310,7 @@ static const struct lws_protocols host_protocols[] = {
 /* ---- timers: libwebsockets' own (handshakes, housekeeping) are served from our loop ---- */
 
 #ifdef HOST_UNDER_TSAN
-/* Once a day the library looks at the dates of certificates, with mktime. Its lock inside of glibc is nothing that ThreadSanitizer sees. */
+/* Once a day the library looks at the dates of certificates, with mktime, of which ThreadSanitizer does not see the lock. */
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {

@@ -35,15 +35,17 @@ struct net_config {
     unsigned worker, workers;  /* number of this net's worker, from 1, and how many there are. 0 and 0: the only one */
 };
 
-/* Make the context. Several nets: one after the other, on one thread, before any of them is at work on its own. *error: a sentence for the operator (mem_free it) when the result is not 0: MT_EINVALID, MT_ETLS, MT_ENOMEM, MT_EIO. */
+/* Make the context. Several nets: one after the other, on one thread, before any of them is at work. *error: a sentence for the
+ * operator (mem_free it) when the result is not 0: MT_EINVALID, MT_ETLS, MT_ENOMEM, MT_EIO. */
 int net_create(const struct net_config *c, struct net **out, char **error);
 /* All sessions must be gone or are reset here (on_closed and on_gone come); listeners are closed. */
 void net_destroy(struct net *n);
 
-/* Listen. With several workers worker 1 goes first, for each address, and fails where a port is in use; then the others call this with the same
- * texts in the same order, and listen on the ports that worker 1 got. All of that before any of them is at work.
- * An address: "127.0.0.1:8765", "[::1]:8765", "localhost:8765" (both), "*:8765" (all of both), ":8765" (as localhost), "8765", "unix:/path". Port 0: any. */
-int net_listen(struct net *n, struct slice address, bool tls, char **error); /* 0, MT_EINVALID, MT_EBUSY (in use), MT_EDENIED, MT_EIO */
+/* Listen. With several workers worker 1 goes first, for each address, and fails where a port is in use; then the others call this
+ * with the same texts in the same order, and listen on the ports that worker 1 got. All of that before any of them is at work.
+ * An address: "127.0.0.1:8765", "[::1]:8765", "localhost:8765" (both), "*:8765" (all of both), ":8765" (as localhost), "8765",
+ * "unix:/path". Port 0: any. 0, MT_EINVALID, MT_EBUSY (in use), MT_EDENIED, MT_EIO. */
+int net_listen(struct net *n, struct slice address, bool tls, char **error);
 /* URL-like text of the i-th bound address, "http://127.0.0.1:40123" or "https://...", "unix:/path"; NULL past the end. */
 const char *net_address(const struct net *n, size_t i);
 /* Stop accepting, and close the listeners. Sessions live on; idle keep-alive HTTP sockets close. */

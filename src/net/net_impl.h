@@ -144,7 +144,8 @@ struct session {
 };
 
 /* ---- session.c: life, bytes in and out ---- */
-/* For a socket that shared_take_socket has counted; the session gives that back. NULL when memory runs out; the caller hands fd to the host. */
+/* For a socket that shared_take_socket has counted; the session gives that back. NULL when memory runs out; the caller hands fd
+ * to the host. */
 struct session *session_create(struct net *n, int fd, bool secure);
 void session_start(struct session *s);                        /* plain: at once; TLS: when the handshake is done */
 void session_on_host_closed(struct session *s);               /* libwebsockets closed the socket */
@@ -187,8 +188,8 @@ int host_adopt(struct lws_host *h, struct session *s, int fd);
 void host_close(struct session *s);
 
 /* ---- shared.c ---- */
-/* Count one more socket; false at the limit. Taken before accept(), so that the workers never take more together: what a worker holds for the
- * moment may make another one pause without need. Given back when the session is reaped. Any thread. */
+/* Count one more socket; false at the limit. Taken before accept(), so that the workers never pass it together: what one holds
+ * for the moment may make another pause without need. Given back when the session is reaped. Any thread. */
 bool shared_take_socket(struct net_shared *s, size_t limit);
 void shared_give_socket(struct net_shared *s);
 int shared_add_bound(struct net_shared *s, const struct bound *b); /* takes b->fd, also when it fails: MT_ENOMEM */

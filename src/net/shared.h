@@ -1,6 +1,6 @@
 /* shared.h - what the nets of one server share: certificates, keys of TLS tickets, addresses, and the count of open sockets.
  *
- * Made before the first net and destroyed after the last. What is said to be for any thread may be called while the nets are at work.
+ * Made before the first net and destroyed after the last. Calls that are for any thread may come while the nets are at work.
  */
 #ifndef MT_NET_SHARED_H
 #define MT_NET_SHARED_H
@@ -12,12 +12,12 @@ struct net_tls_file {
     const char *chain, *key; /* PEM files; the passphrase is in the environment, MOONTIDE_TLS_PASSPHRASE */
 };
 
-/* Load and check the certificates: chosen by SNI, the first is the default; none: no TLS listeners. The names are copied. NULL on failure, with
- * a sentence for the operator in *error (mem_free it), or NULL there when memory ran out. */
+/* Load and check the certificates: chosen by SNI, the first is the default; none: no TLS listeners. The names are copied. NULL on
+ * failure, with a sentence for the operator in *error (mem_free it), or NULL there when memory ran out. */
 struct net_shared *net_shared_create(const struct net_tls_file *tls, size_t count, char **error);
 void net_shared_destroy(struct net_shared *s); /* NULL is allowed */
-/* Load the certificate files again: all are checked first, then they are swapped for new handshakes of all nets. On failure the old stay:
- * MT_ETLS or MT_ENOMEM, and *error. Reads files. Any thread. */
+/* Load the certificate files again: all are checked first, then they are swapped for new handshakes of all nets. On failure the
+ * old stay: MT_ETLS or MT_ENOMEM, and *error. Reads files. Any thread. */
 int net_shared_reload_tls(struct net_shared *s, char **error);
 /* Sockets that are open in all nets. Any thread. */
 size_t net_shared_count(const struct net_shared *s);

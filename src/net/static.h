@@ -8,8 +8,8 @@ struct static_root;
 /* 0, MT_ENOT_FOUND (no such folder), MT_EDENIED, MT_ENOMEM, MT_EIO. */
 int static_open(const char *folder, struct static_root **out);
 void static_close(struct static_root *r); /* NULL is allowed */
-/* Put `tag` into every HTML page that is served, in front of </body>: dev mode's script. Such pages have lengths and ETags of their own and no
- * ranges. Borrowed; NULL for none. Before requests are answered. */
+/* Put `tag` into every HTML page that is served, in front of </body>: dev mode's script. Such pages have lengths and ETags of
+ * their own and no ranges. Borrowed; NULL for none. Before requests are answered. */
 void static_set_tag(struct static_root *r, const char *tag);
 
 /* An answer: a complete response head, and the part of a file that follows it. */

@@ -6,7 +6,7 @@
 
 enum { STATIC_TAG_PAGE_MAX = 16 << 20 }; /* bytes of a page; larger ones are data that happens to be HTML */
 
-/* A new descriptor of what can be read from `page`, with `tag` in front of the last </body>, else of the first </head>, else at the end. *size: its bytes.
- * MT_ETOO_LARGE, MT_ENOMEM or MT_EIO. `page` stays the caller's. */
+/* A new descriptor of what can be read from `page`, with `tag` in front of the last </body>, else of the first </head>, else at
+ * the end. *size: its bytes. MT_ETOO_LARGE, MT_ENOMEM or MT_EIO. `page` stays the caller's. */
 int static_tag_page(int page, struct slice tag, size_t *size);
 #endif

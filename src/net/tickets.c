@@ -1,4 +1,4 @@
-/* tickets.c - keys of TLS session tickets (RFC 5077 section 4: name, AES-256-CBC, HMAC-SHA-256), made and dropped as time goes by. */
+/* tickets.c - keys of TLS session tickets (RFC 5077 section 4: name, AES-256-CBC, HMAC-SHA-256), made and dropped in time. */
 #include "net/tickets.h"
 
 #include "base/mem.h"
@@ -19,12 +19,12 @@ struct ticket_key {
     unsigned char name[16]; /* in front of each ticket: says which key opens it */
     unsigned char cipher[32];
     unsigned char mac[32];
-    uint64_t made;          /* by t->now */
+    uint64_t made; /* by t->now */
 };
 
 struct tickets {
     uint64_t (*now)(void);
-    pthread_mutex_t lock; /* around the keys */
+    pthread_mutex_t lock;             /* around the keys */
     struct ticket_key keys[KEYS_MAX]; /* newest first */
     size_t count;
 };
@@ -63,7 +63,7 @@ static uint64_t age_of(const struct ticket_key *k, uint64_t now)
     return (now - k->made) / 1000 / PERIOD_SECONDS;
 }
 
-/* Under the lock: drop what is too old; a new key in front where the newest has sealed long enough. False without random bytes. */
+/* Under the lock: drop what is too old; a new key in front where the newest has sealed long enough. False: no random bytes. */
 static bool turn_keys(struct tickets *t, uint64_t now)
 {
     struct ticket_key fresh = {.made = now};
@@ -114,8 +114,8 @@ static bool use_key(struct ticket_key *k, const unsigned char *iv, EVP_CIPHER_CT
     return use_mac(mac, k) && EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, k->cipher, iv, seal) == 1;
 }
 
-/* OpenSSL asks for a key. -1: fail the handshake; 0: no ticket, or one that we cannot open; 1: here it is; 2: the same, and the client should
- * get a new ticket (of TLS 1.3 always: there each is for one use). */
+/* OpenSSL asks for a key. -1: fail the handshake; 0: no ticket, or one that we cannot open; 1: here it is; 2: the same, and the
+ * client should get a new ticket (of TLS 1.3 always: there each is for one use). */
 static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal)
 {
     struct tickets *t = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ctx_index);
@@ -138,7 +138,8 @@ void tickets_attach(struct tickets *t, SSL_CTX *ctx)
 
     pthread_once(&ctx_index_once, make_index);
     SSL_CTX_set_ex_data(ctx, ctx_index, t);
-    SSL_CTX_set_session_id_context(ctx, context, sizeof context - 1); /* the same for all workers, or sessions of another are refused */
+    /* The same for all workers, or sessions of another are refused. */
+    SSL_CTX_set_session_id_context(ctx, context, sizeof context - 1);
     SSL_CTX_set_timeout(ctx, PERIODS_VALID * PERIOD_SECONDS);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key);
 }

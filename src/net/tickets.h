@@ -1,7 +1,7 @@
 /* tickets.h - keys of TLS session tickets, shared by all workers: a client resumes its session on any of them. Internal to net.
  *
- * A key seals tickets for an hour and opens them as long as they are valid, two hours more; then it is gone, and with it the way to read what
- * was recorded of TLS 1.2 sessions. All calls but attach for any thread.
+ * A key seals tickets for an hour and opens them as long as they are valid, two hours more; then it is gone, and with it the way
+ * to read what was recorded of TLS 1.2 sessions. All calls but attach for any thread.
  */
 #ifndef MT_NET_TICKETS_H
 #define MT_NET_TICKETS_H

@@ -1,5 +1,5 @@
-/* tls.c - certificates: loaded and checked as a whole, chosen by name for each handshake, swapped while connections live. One store serves
- * the SSL_CTX of every worker.
+/* tls.c - certificates: loaded and checked as a whole, chosen by name for each handshake, swapped while connections live. One
+ * store serves the SSL_CTX of every worker.
  *
  * libwebsockets makes the SSL_CTX and loads the first pair into it; the certificate callback then puts the right pair into every
  * handshake. That is why a swap needs no new context, works from EC to RSA and leaves open connections alone (TRAPS.md).
@@ -24,7 +24,7 @@ struct tls_pair {
     EVP_PKEY *key;
 };
 
-/* The pairs of all files, as they were read at one time. Never changed; counted: by the store, and by handshakes that choose from it. */
+/* The pairs of all files, as they were read at one time. Never changes; counted by the store and by handshakes that choose. */
 struct tls_set {
     atomic_uint refs;
     size_t count;

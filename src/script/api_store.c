@@ -1,8 +1,8 @@
 /* api_store.c - tide.store:open(name, { memory = true }) and the stores that it gives.
  *
- * All workers of a server share one memory store, which outlives reloads. A store that a script holds is its name only: keys go in as name,
- * zero byte, key. Strings are kept as they are, whatever bytes they have; integers as integers, so that incr works; all else as
- * JSON text. Each get gives a copy.
+ * All workers of a server share one memory store, which outlives reloads. A store that a script holds is its name only: keys go
+ * in as name, zero byte, key. Strings are kept as they are, whatever bytes they have; integers as integers, so that incr works;
+ * all else as JSON text. Each get gives a copy.
  */
 #include "script/api_store.h"
 

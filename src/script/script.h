@@ -35,7 +35,7 @@ struct script_config {
     double time_budget;            /* script.time: seconds per entry, 1.0 */
     double load_budget;            /* reload.timeout: seconds per loading chunk, 0.5 */
     size_t memory_limit;           /* script.memory: bytes per VM, 256 MiB */
-    struct memory_store *memory;   /* of tide.store:open(name, { memory = true }); one for all workers. NULL: the VM has its own. Borrowed */
+    struct memory_store *memory;   /* what stores in memory keep, for all workers; borrowed. NULL: the VM has one of its own */
     bool close_on_errors;          /* on_error: three failures in a row close the connection with 1011 */
     const char *const *sandbox_allow; /* NULL-terminated library names opened on request: "io", "os", "debug", "package" */
     const struct script_module *modules; /* native modules of the embedding program */

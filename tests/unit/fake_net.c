@@ -102,7 +102,9 @@ static void on_message(void *arg, struct session *s, enum frame_op op, const cha
     fail(); /* nobody upgrades */
 }
 
-static void on_drain(void *arg, struct session *s) {}
+static void on_drain(void *arg, struct session *s)
+{
+}
 
 static void on_silent(void *arg, struct session *s) {}
 
@@ -111,7 +113,9 @@ static void on_closed(void *arg, struct session *s, unsigned code, struct slice 
     fail();
 }
 
-static void on_gone(void *arg, struct session *s) {}
+static void on_gone(void *arg, struct session *s)
+{
+}
 
 static const struct session_events events = {on_request, on_message, on_drain, on_silent, on_closed, on_gone};
 

@@ -1,5 +1,5 @@
-/* fake_net.h - for the tests of net: a client that blocks, over real sockets, and a server of several nets, each on a thread of its own. Every
- * call fails the test when it cannot do its work.
+/* fake_net.h - for the tests of net: a client that blocks, over real sockets, and a server of several nets, each on a thread of
+ * its own. Every call fails the test when it cannot do its work.
  */
 #ifndef MT_TESTS_FAKE_NET_H
 #define MT_TESTS_FAKE_NET_H
@@ -32,8 +32,8 @@ struct fake_net {
 };
 
 struct fake_server {
-    int log_out;     /* of a pipe: read here what is logged from LOG_LEVEL_WARN */
-    int log_in;
+    int log_out; /* of a pipe: read here what is logged from LOG_LEVEL_WARN */
+    int log_in;  /* its other end */
     struct log *log;
     struct net_shared *shared;
     struct fake_net nets[FAKE_NETS_MAX];

@@ -1,4 +1,4 @@
-/* test_net_listen.c - listeners of one and of several workers: ports, unix sockets, and the limit of connections over all of them. */
+/* test_net_listen.c - listeners of one and of several workers: ports, unix sockets, the limit of connections over all of them. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "fake_net.h"

@@ -1,4 +1,4 @@
-/* test_net_tls.c - what the workers share of TLS: certificates that are swapped for all at once, and the keys of session tickets. */
+/* test_net_tls.c - what the workers share of TLS: certificates that are swapped for all at once, keys of session tickets. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "fake_net.h"
@@ -89,9 +89,9 @@ static SSL_CTX *client_context(int version)
 
 /* What a connection showed. */
 struct shown {
-    char name[32];    /* subject of the certificate; of a resumed session that of its first handshake */
+    char name[32]; /* subject of the certificate; of a resumed session that of its first handshake */
     bool resumed;
-    unsigned worker;  /* that answered a request on it */
+    unsigned worker; /* that answered a request on it */
 };
 
 /* Connect, with `session` when there is one, ask, and go. With `next` also take the session for the next time. */

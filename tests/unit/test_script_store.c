@@ -15,16 +15,17 @@
 
 enum { WORKERS = 3, ROUNDS = 200 };
 
-static const char app[] = "local app, store = {}, tide.store:open('s', { memory = true })\n"
-                          "function app.on_message(conn, n)\n"
-                          "  store:incr 'sum'\n"
-                          "  assert(store:update('updates', function(v) return (v or 0) + 1 end))\n"
-                          "  assert(store:update('list', function(l) l = l or tide.json.array {} l[#l + 1] = n return l end))\n"
-                          "  store:set('of ' .. tide.worker, n)\n"
-                          "  conn:send(store:get('of ' .. tide.worker))\n"
-                          "end\n"
-                          "function app.on_http() return 200, { store:get 'sum' or 0, store:get 'updates' or 0, #(store:get 'list' or {}) } end\n"
-                          "return app";
+static const char app[] =
+    "local app, store = {}, tide.store:open('s', { memory = true })\n"
+    "function app.on_message(conn, n)\n"
+    "  store:incr 'sum'\n"
+    "  assert(store:update('updates', function(v) return (v or 0) + 1 end))\n"
+    "  assert(store:update('list', function(l) l = l or tide.json.array {} l[#l + 1] = n return l end))\n"
+    "  store:set('of ' .. tide.worker, n)\n"
+    "  conn:send(store:get('of ' .. tide.worker))\n"
+    "end\n"
+    "function app.on_http() return 200, { store:get 'sum' or 0, store:get 'updates' or 0, #(store:get 'list' or {}) } end\n"
+    "return app";
 
 struct vm {
     struct fake *fake;
