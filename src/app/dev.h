@@ -13,6 +13,8 @@
 #include "loop/loop.h"
 #include "net/session.h"
 
+#define DEV_TAG "<script src=\"/_moontide/dev.js\"></script>" /* what a page needs */
+
 enum { DEV_PAGES_MAX = 64 }; /* open at once in one worker; the next is refused with 503 */
 
 struct dev;

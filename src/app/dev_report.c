@@ -53,20 +53,29 @@ static struct slice shorten(const char *path, const char *script)
     return slice_of(strncmp(path, script, folder) == 0 ? path + folder : path);
 }
 
+/* The place that the caller knows, with the name that the text has for it, else the first one in the text. The path of its file,
+ * NULL where there is no place. */
+static const char *choose_place(const struct dev_failure *f, struct place *p)
+{
+    struct excerpt_place named;
+    bool known = f->file && f->line, found = excerpt_find(f->text, f->files, &named);
+    if (found && (!known || (named.line == f->line && strcmp(named.file, f->file) == 0))) {
+        p->shown = named.shown;
+        p->line = named.line;
+        return named.file;
+    }
+    if (f->file)
+        p->shown = shorten(f->file, f->script);
+    p->line = known ? f->line : 0;
+    return known ? f->file : NULL;
+}
+
 /* A file that cannot be read is shown by its name only. 0 or MT_ENOMEM; the caller frees p->source either way. */
 static int find_place(const struct dev_failure *f, struct place *p)
 {
-    struct excerpt_place named;
-    const char *path = f->file;
-    *p = (struct place){.line = f->line};
-    if (path)
-        p->shown = shorten(path, f->script);
-    else if (excerpt_find(f->text, f->files, &named)) {
-        path = named.file;
-        p->shown = named.shown;
-        p->line = named.line;
-    }
-    int rc = path && p->line ? read_source(path, &p->source) : MT_EIO;
+    *p = (struct place){0};
+    const char *path = choose_place(f, p);
+    int rc = path ? read_source(path, &p->source) : MT_EIO;
     if (rc == 0 && !excerpt_cut(buf_slice(&p->source), p->line, &p->excerpt))
         p->excerpt.count = 0;
     return rc == MT_ENOMEM ? rc : 0;

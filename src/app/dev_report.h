@@ -9,8 +9,8 @@
 struct dev_failure {
     struct slice text;        /* message and traceback */
     const char *const *files; /* NULL-terminated paths of the sources; the place is looked for in them */
-    const char *file;         /* path of the source in question where it is known, NULL: the first that `text` names */
-    unsigned line;            /* in `file`; 0: not known */
+    const char *file;         /* path of the source in question where it is known, else NULL */
+    unsigned line;            /* in `file`; 0: not known, the first place that `text` names is taken */
     const char *script;       /* path of the script */
     const char *version;      /* what goes on serving */
     bool rolled_back;         /* it had gone live and failed then */

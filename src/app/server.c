@@ -90,6 +90,8 @@ static int open_folders(struct server *s, char **error)
     if (library && !s->library)
         return MT_ENOMEM;
     int rc = folder ? static_open(folder, &s->files) : 0;
+    if (s->files && config_bool(s->config, CONFIG_DEV))
+        static_set_tag(s->files, DEV_TAG);
     return rc ? fail_folder(CONFIG_STATIC, folder, rc, error) : 0;
 }
 

@@ -118,13 +118,24 @@ static void test_a_place_that_is_known_goes_before_the_one_in_the_text(void **st
         dev_report_failed, &f,
         "{\"type\":\"failed\",\"script\":\"chat.lua\",\"version\":\"4b385cf3\",\"rolled_back\":true,\"text\":\"chat.lua:4: x\","
         "\"file\":\"lib/a.lua\",\"line\":1,\"excerpt\":[{\"line\":1,\"text\":\"return {\"}]}");
-    f.line = 0;
+    f = failure("a.lua:1: the name of the text is shown");
+    f.files = (const char *const[]){module, NULL};
+    f.file = module;
+    f.line = 1;
+    expect(dev_report_failed, &f,
+           "{\"type\":\"failed\",\"script\":\"chat.lua\",\"version\":\"4b385cf3\",\"rolled_back\":false,"
+           "\"text\":\"a.lua:1: the name of the text is shown\",\"file\":\"a.lua\",\"line\":1,"
+           "\"excerpt\":[{\"line\":1,\"text\":\"return {\"}]}");
+}
+
+static void test_a_file_without_a_line_is_named(void **state)
+{
+    struct dev_failure f = failure("app.on_mesage: no such handler");
     f.script = "chat.lua"; /* in the current folder */
     f.file = "lib/a.lua";
-    expect(
-        dev_report_failed, &f,
-        "{\"type\":\"failed\",\"script\":\"chat.lua\",\"version\":\"4b385cf3\",\"rolled_back\":true,\"text\":\"chat.lua:4: x\","
-        "\"file\":\"lib/a.lua\",\"line\":null,\"excerpt\":[]}");
+    expect(dev_report_failed, &f,
+           "{\"type\":\"failed\",\"script\":\"chat.lua\",\"version\":\"4b385cf3\",\"rolled_back\":false,"
+           "\"text\":\"app.on_mesage: no such handler\",\"file\":\"lib/a.lua\",\"line\":null,\"excerpt\":[]}");
 }
 
 static void test_what_is_not_known_is_null(void **state)
@@ -184,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_without_a_place_the_text_stays_as_it_is),
         cmocka_unit_test(test_pages_get_it_in_parts),
         cmocka_unit_test(test_a_place_that_is_known_goes_before_the_one_in_the_text),
+        cmocka_unit_test(test_a_file_without_a_line_is_named),
         cmocka_unit_test(test_what_is_not_known_is_null),
         cmocka_unit_test(test_an_endless_text_has_an_end),
         cmocka_unit_test(test_live),

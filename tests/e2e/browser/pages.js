@@ -55,19 +55,17 @@ function calm(...pages) {
 const chatFolder = path.join(REPO, "examples/chat");
 const chatScript = path.join(REPO, "scripts/chat.lua");
 
-const chatPage = fs.readFileSync(path.join(chatFolder, "index.html"), "utf8");
+// A page that has the tag by itself too.
 const STRICT = `<!doctype html><title>strict</title><meta http-equiv="Content-Security-Policy"
   content="default-src 'self'; require-trusted-types-for 'script'">
   <link rel="icon" href="moon.svg"><link rel="stylesheet" href="page.css">
-  <dialog>a dialog of the page</dialog><script src="page.js" defer></script>`;
+  <dialog>a dialog of the page</dialog><script src="page.js" defer></script><script src="/_moontide/dev.js"></script>`;
 
 // The overlay's part with that class, in its shadow root.
 const overlay = (page, part) => page.locator("moontide-dev").locator(part);
 
-const withOverlay = (html) => html + '<script src="/_moontide/dev.js"></script>';
-
-// A server in dev mode on a script, with the pages given and those of the chat. `save` saves another version of the script.
-async function startDev(text, pages) {
+// A server in dev mode on a script, with the pages of the chat or others in their place. `save` saves another version of the script.
+async function startDev(text, pages = {}) {
   const folder = temporary(), copy = path.join(folder, "script.lua");
   const save = (changed) => {
     fs.writeFileSync(`${copy}.tmp`, changed);
@@ -160,7 +158,7 @@ const tests = {
 
   async "dev mode: a bad save is shown over the pages, the next good one clears it, and the chat goes on"(browser) {
     const good = fs.readFileSync(chatScript, "utf8");
-    const { server, save } = await startDev(good, { "index.html": withOverlay(chatPage) });
+    const { server, save } = await startDev(good);
     const [ann, bob] = await twoPeople(browser, server);
     const bad = good.replace("\nreturn app", "\nlocal settings\nlocal limit = settings.limit\nreturn app");
     const line = bad.split("\n").indexOf("local limit = settings.limit") + 1;
@@ -204,7 +202,7 @@ const tests = {
     page.on("console", (line) => { if (line.type() === "error") problems.push(line.text()); });
     page.setDefaultTimeout(TIMEOUT);
     const { server, save } = await startDev("return {}", {
-      "index.html": withOverlay(withOverlay(STRICT)),
+      "index.html": STRICT,
       "page.js": `document.querySelector("dialog").showModal();
         addEventListener("keydown", (event) => { document.title += event.key; });`,
       "page.css": `* { all: unset; display: none !important } html, body, dialog { display: block !important }
@@ -232,8 +230,7 @@ const tests = {
   },
 
   async "dev mode: the overlay lives through a restart of the server, and goes when that has helped"(browser) {
-    const files = { "index.html": withOverlay("<title>page</title>") };
-    const { server: first, save, folder } = await startDev("return {}", files);
+    const { server: first, save, folder } = await startDev("return {}", { "index.html": "<title>page</title>" });
     const page = await browser.newPage({ viewport: { width: 375, height: 667 } });
     page.setDefaultTimeout(TIMEOUT);
     await page.goto(first.url);
