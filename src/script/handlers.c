@@ -38,7 +38,7 @@ static const struct key level_keys[] = {
 static const struct key app_keys[] = {
     {"on_start", KEY_HANDLER, offsetof(struct handlers, on_start)},
     {"on_stop", KEY_HANDLER, offsetof(struct handlers, on_stop)},
-    {"on_signal", KEY_HANDLER, NO_PLACE},
+    {"on_signal", KEY_HANDLER, offsetof(struct handlers, on_signal)},
     {"on_upgrade", KEY_HANDLER, NO_PLACE},
     {"routes", KEY_TABLE, NO_PLACE},
     {"rooms", KEY_TABLE, NO_PLACE},
@@ -489,7 +489,7 @@ void handlers_load(lua_State *L, struct version *v)
     int app = lua_gettop(L);
 
     init_level(&h->app);
-    h->on_start = h->on_stop = LUA_NOREF;
+    h->on_start = h->on_stop = h->on_signal = LUA_NOREF;
     v->handlers = h;
     luaL_checkstack(L, 16, "handlers");
     if (!lua_istable(L, app))
@@ -539,6 +539,7 @@ void handlers_free(lua_State *L, struct handlers *h)
     }
     script_unref(L, &h->on_start);
     script_unref(L, &h->on_stop);
+    script_unref(L, &h->on_signal);
     free_level(L, &h->app);
     mem_free(h->routes);
     mem_free(h->rooms);

@@ -35,7 +35,7 @@ struct room_kind {
 
 struct handlers {
     struct level app;
-    int on_start, on_stop;
+    int on_start, on_stop, on_signal;
     bool has_routes;      /* then only listed paths exist */
     struct route *routes; /* owned, most specific first */
     size_t route_count;

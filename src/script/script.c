@@ -16,6 +16,7 @@ void script_defaults(struct script_config *c)
 {
     memset(c, 0, sizeof(*c));
     c->worker = 1;
+    c->workers = 1;
     c->time_budget = 1.0;
     c->load_budget = 0.5;
     c->memory_limit = (size_t)256 << 20;
@@ -103,7 +104,7 @@ static int open_parts(struct script *s, const struct script_config *c, char **er
 
     if (rc == 0 && !(s->watch = watch_join(c->watchdog)))
         rc = MT_ENOMEM;
-    if (rc == 0 && !(s->hub = hub_create(s->loop, &room_hooks, s)))
+    if (rc == 0 && !(s->hub = hub_create(s->loop, &room_hooks, s, c->crew, (unsigned)c->worker)))
         rc = MT_ENOMEM;
     if (rc == 0)
         rc = vm_open(s, error);
