@@ -3,7 +3,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "loop/inbox.h"
+#include "hub/hub_impl.h"
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,6 +21,8 @@ static int take(struct session *s, const void *data, size_t len, const struct ou
         return MT_ECLOSED;
     s->messages++;
     s->opts = opts ? *opts : (struct outbox_opts){0};
+    if (s->heard)
+        s->heard(s, data, len);
     if (s->len + len + 2 <= sizeof(s->sent)) {
         memcpy(s->sent + s->len, data, len);
         s->len += len;
@@ -327,6 +329,15 @@ int fake_crew_teardown(void **state)
     hub_crew_destroy(crew);
     free(w);
     return 0;
+}
+
+struct fake_world *fake_home(struct fake_world *w, const char *room)
+{
+    struct place *p = place_get(crew, slice_of(room));
+    unsigned home = p->home;
+
+    place_unref(p, 0);
+    return &w[home - 1];
 }
 
 void fake_people(struct fake_world *w, const char *room, char *text, size_t size)

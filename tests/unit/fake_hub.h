@@ -15,6 +15,8 @@ struct session {
     size_t len;
     unsigned messages;
     struct outbox_opts opts; /* of the last one */
+    void (*heard)(struct session *s, const char *data, size_t len); /* called for each one, may be NULL */
+    void *heard_arg;
 };
 
 struct fake_world {
@@ -45,6 +47,8 @@ int fake_teardown(void **state);
 enum { FAKE_CREW = 3 };
 int fake_crew_setup(void **state);
 int fake_crew_teardown(void **state);
+/* The worker that runs the hooks of a room. */
+struct fake_world *fake_home(struct fake_world *crew, const char *room);
 /* Open the letters that wait. True when there were some. */
 bool fake_open_letters(struct fake_world *w);
 void fake_set_inbox_limit(struct fake_world *w, size_t letters); /* more are refused where they may be */
