@@ -100,7 +100,8 @@
 ---end
 ---```
 ---@field on_upgrade? fun(state: table, from_version: integer): table
----Reserved: checked to be a function, not called in this version.
+---Somebody called `tide.signal(name, value)`, in this worker or another one: runs once in every worker. `value` is a copy, nil
+---when none was given.
 ---@field on_signal? fun(name: string, value: any)
 ---Reserved: checked to be a table of tables, without effect in this version.
 ---@field actors? table<string, table>
@@ -132,7 +133,9 @@ local app = {}
 ---@field headers? table<string, string>
 
 ---One kind of room: `app.rooms = { ["lobby"] = {...}, ["game:*"] = {...} }`. `on_join` and `on_leave` tell of people, not of
----connections: a second tab of the same user is silent, and so is a client that comes back within the grace time.
+---connections: a second tab of the same user is silent, and so is a client that comes back within the grace time. Each runs once,
+---however many workers there are; all of one room run in the same worker, one after the other in the order of what happened. The
+---member's connection may be another worker's, so talk to it by `tide.conn(member.id)` or `tide.user(member.user)`.
 ---@class moontide.app.room
 ---seconds that a person who lost the last connection stays a member, 5 by default; `conn:leave` has no grace
 ---@field grace? number

@@ -2,6 +2,7 @@
 -- remote: a connection by its id, from anywhere: `tide.conn(id)`.
 
 ---`tide.conn(id)` takes the `id` of a connection, for instance from `room:members()`, and never looks it up before it is used.
+---It may be a connection of another worker: then what you ask for is done there a moment later, in the order of your calls.
 ---@class moontide.conn.remote
 local remote = {}
 
@@ -37,7 +38,7 @@ function remote:close(code, reason) end
 
 ---As [`conn:join`](conn.md).
 ---
----Fails: `offline`, `full`, `nomem`.
+---Fails: `offline`, `nomem`; `full` when it is of this worker and in too many rooms.
 ---@param room string # name of the room, 1 to 256 bytes
 ---@param info? any # anything that JSON can hold, up to 64 KiB
 ---@return true? ok
@@ -49,7 +50,7 @@ function remote:join(room, info) end
 ---
 ---Fails: `offline`.
 ---@param room string # name of the room
----@return boolean? was_member # false when it was no member
+---@return boolean? was_member # false when it was no member; of another worker's connection only the room can be asked about
 ---@return string? message
 ---@return string? name
 function remote:leave(room) end

@@ -2,14 +2,15 @@
 -- room: who hears what: `tide.room(name)`.
 
 ---A room is a name and its members. It begins with the first member and ends with the last; asking about or sending to a room
----that does not exist is no error. Members are people: several connections of one user count once. Room objects of one name are
----equal. What rooms of a kind do is said in `app.rooms`, see [app](app.md#room).
+---that does not exist is no error. Members are people: several connections of one user count once. A room is the same in all
+---workers: what `has`, `count` and `members` say is exact at once everywhere. Room objects of one name are equal. What rooms of a kind do is said in `app.rooms`, see [app](app.md#room).
 ---@class moontide.room
 ---its name
 ---@field name string
 local room = {}
 
----Send to everybody in the room. The message is written and framed once, however many members there are. With a `key`, a room
+---Send to everybody in the room. The message is written and framed once, however many members and workers there are; what one
+---worker sends to a room arrives in that order everywhere. With a `key`, a room
 ---with `current = true` keeps it for those who join later, also while nobody is there.
 ---
 ---Fails: `nomem`.
@@ -31,7 +32,7 @@ function room:send(message, opts) end
 ---@return string? name
 function room:send_binary(bytes, opts) end
 
----@param who moontide.conn|string # a connection, or a user id
+---@param who moontide.conn|string # a connection of this worker, or a user id
 ---@return boolean found # a user counts during the grace time too
 function room:has(who) end
 

@@ -20,7 +20,7 @@
 ---@field null lightuserdata
 ---short hash of the sources of the running version: 8 hex digits, as in the log. nil until the script has been loaded
 ---@field version string?
----number of the worker, from 1; always 1 in this version
+---number of the worker that runs this, from 1
 ---@field worker integer
 local tide = {}
 
@@ -69,6 +69,7 @@ function tide.after(seconds, fn, ...) end
 ---@return moontide.timer timer
 function tide.every(seconds, fn) end
 
+---A room is one over all workers: members hear what is sent to it, and are counted, wherever they are connected.
 ---@param name string # 1 to 256 bytes
 ---@return moontide.room room
 function tide.room(name) end
@@ -94,7 +95,7 @@ function tide.conn(id) end
 ---@return fun(): moontide.conn? iterator # for a `for` loop
 function tide.conns() end
 
----Send to every connection.
+---Send to every connection of every worker.
 ---
 ---Fails: `nomem`.
 ---Raises: as `conn:send`.
@@ -104,6 +105,18 @@ function tide.conns() end
 ---@return string? message
 ---@return string? name
 function tide.broadcast(message, opts) end
+
+---Call `app.on_signal(name, value)` in every worker, this one too. It runs behind the running handler; signals of one worker
+---arrive everywhere in the order in which they were sent. The value travels as JSON, so each worker gets a table of its own.
+---
+---Fails: `nomem`.
+---Raises: for a value that JSON cannot hold.
+---@param name string # 1 to 256 bytes
+---@param value? any # anything that JSON can hold
+---@return true? ok
+---@return string? message
+---@return string? name
+function tide.signal(name, value) end
 
 ---Refuse what the client asks for. Never returns, and no `pcall` keeps it. In `on_connect` and `on_http` it is the answer; in a
 ---message's handler it becomes an error reply with the number as `code`. It never counts as a failure of the script.

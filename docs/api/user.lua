@@ -3,6 +3,10 @@
 
 ---A user is the text that `on_connect` returned as `user` or that was set as `conn.user`. The object holds the id only, so it may
 ---be made for anybody at any time.
+---
+---The connections may be those of several workers. What concerns those of others is sent there and done a moment later, in the
+---order of your calls: after `tide.user(id):join(room)` a `tide.room(room):send(...)` of the same worker reaches them, but
+---`room:count()` may not tell of them yet.
 ---@class moontide.user
 local user = {}
 
@@ -39,7 +43,7 @@ function user:close(code, reason) end
 
 ---Put every connection of this person into a room.
 ---
----Fails: `offline`, `full`, `nomem`.
+---Fails: `offline`, `nomem`; `full` for a connection of this worker that is in too many rooms.
 ---@param room string # name of the room, 1 to 256 bytes
 ---@param info? any # anything that JSON can hold, up to 64 KiB
 ---@return true? ok
@@ -51,7 +55,7 @@ function user:join(room, info) end
 ---
 ---Fails: `offline`.
 ---@param room string # name of the room
----@return boolean? was_member # whether one of them was a member
+---@return boolean? was_member # whether one of them was a member; joins and leaves on their way to other workers do not count yet
 ---@return string? message
 ---@return string? name
 function user:leave(room) end

@@ -7,21 +7,44 @@
 
 /* ---- life ---- */
 
+enum { SLOT_BITS = 26 }; /* of an id; above them come 6 bits for the worker, and the generation in the other half */
+
+static const conn_id worker_mask = (conn_id)(HUB_WORKERS_MAX - 1) << SLOT_BITS;
+
+unsigned conn_worker(conn_id id)
+{
+    return (unsigned)((id & worker_mask) >> SLOT_BITS) + 1;
+}
+
 /* A connection with a socket counts for its person from here on; without a login it is a person of its own. */
 static void person_add(struct conn *c)
 {
-    struct user *u = c->user;
-    if (u)
-        list_add_tail(&u->conns, &c->in_user);
-    c->hub->people += !u || u->count++ == 0;
+    if (c->user)
+        user_add_conn(c->user, c);
+    else
+        atomic_fetch_add(&c->hub->crew->people, 1);
 }
 
 static void person_remove(struct conn *c)
 {
-    struct user *u = c->user;
-    if (u)
-        list_remove(&c->in_user);
-    c->hub->people -= !u || --u->count == 0;
+    if (c->user)
+        user_remove_conn(c->user, c);
+    else
+        atomic_fetch_sub(&c->hub->crew->people, 1);
+}
+
+/* An id of this worker that others can find. 0 or MT_ENOMEM. */
+static int take_id(struct conn *c)
+{
+    struct hub *h = c->hub;
+    slot_id slot = slots_put(&h->conns, c);
+
+    c->id = slot | (conn_id)(h->worker - 1) << SLOT_BITS;
+    if (slot && !(slot & worker_mask) && crew_add_conn(h->crew, c) == 0)
+        return 0;
+    if (slot)
+        slots_take(&h->conns, slot);
+    return MT_ENOMEM;
 }
 
 int conn_open(struct hub *h, struct session *session, struct slice user, struct conn **out)
@@ -38,8 +61,7 @@ int conn_open(struct hub *h, struct session *session, struct slice user, struct 
         goto out;
     if (fan_add(&h->everyone, session, &c->seat))
         goto out;
-    c->id = slots_put(&h->conns, c);
-    if (!c->id) {
+    if (take_id(c)) {
         fan_remove(&h->everyone, c->seat);
         goto out;
     }
@@ -60,6 +82,7 @@ void conn_detach(struct conn *c)
     c->hub->everyone.sessions[c->seat] = NULL;
     for (struct membership *ms = c->rooms; ms; ms = ms->next)
         ms->room->fan.sessions[ms->seat] = NULL;
+    crew_remove_conn(c->hub->crew, c);
     person_remove(c);
 }
 
@@ -71,7 +94,7 @@ void conn_close(struct conn *c)
     while (c->rooms)
         membership_remove(c->rooms, true);
     fan_remove(&h->everyone, c->seat);
-    slots_take(&h->conns, c->id);
+    slots_take(&h->conns, c->id & ~worker_mask);
     user_unref(c->user);
     mem_free(c);
     hub_run_hooks(h);
@@ -79,7 +102,7 @@ void conn_close(struct conn *c)
 
 struct conn *conn_find(const struct hub *h, conn_id id)
 {
-    return slots_find(&h->conns, id);
+    return conn_worker(id) == h->worker ? slots_find(&h->conns, id & ~worker_mask) : NULL;
 }
 
 struct conn *conn_next(const struct hub *h, uint32_t *at)
@@ -124,7 +147,7 @@ int conn_set_user(struct conn *c, struct slice user)
 
 struct slice conn_user(const struct conn *c)
 {
-    return user_id(c->user);
+    return identity_id(c->user ? c->user->identity : NULL);
 }
 
 int conn_send(struct conn *c, enum frame_op op, const void *data, size_t len, const struct outbox_opts *opts)
@@ -134,7 +157,9 @@ int conn_send(struct conn *c, enum frame_op op, const void *data, size_t len, co
 
 struct room *conn_next_room(const struct conn *c, struct membership **m)
 {
-    *m = *m ? (*m)->next : c->rooms;
+    do
+        *m = *m ? (*m)->next : c->rooms;
+    while (*m && room_is_over((*m)->room)); /* emptied elsewhere; what is left of it goes when its letter comes */
     return *m ? (*m)->room : NULL;
 }
 

@@ -1,4 +1,4 @@
-/* hub.c - the hub as a whole: its start and end, sends to everybody, and the hooks that changes cause. */
+/* hub.c - the hub as a whole: its start and end, sends to many, and the hooks that changes cause. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "hub/hub_impl.h"
@@ -7,33 +7,60 @@
 
 /* ---- hooks ---- */
 
-/* The slices and the blob stay valid for the call: the member and its room are held, the info has a reference. */
-static void run_hook(struct hub *h, struct member *m)
+void hub_queue_hook(struct hub *h, struct letter *l)
 {
-    void (*fn)(void *, struct slice, const struct person *) = m->present ? h->events->on_join : h->events->on_leave;
-    struct person p = {user_id(m->user), m->conn, m->info};
+    l->next = NULL;
+    *h->hooks_end = l;
+    h->hooks_end = &l->next;
+}
 
-    if (!fn)
-        return;
-    if (p.info)
-        blob_ref(p.info);
-    fn(h->arg, room_name(m->room), &p);
-    blob_unref(p.info);
+static struct letter *take_hook(struct hub *h)
+{
+    struct letter *l = h->hooks;
+
+    if (l && !(h->hooks = l->next))
+        h->hooks_end = &h->hooks;
+    return l;
+}
+
+/* With several workers always by letter, also to the own one: what others have posted about the same room comes first. */
+void hub_owe_hook(struct hub *h, unsigned home, struct letter *l)
+{
+    struct inbox *inbox = h->crew->workers > 1 ? h->crew->inboxes[home - 1] : NULL;
+
+    if (inbox)
+        inbox_post(inbox, l);
+    else
+        hub_queue_hook(h, l); /* alone, or the server is coming to its end */
+}
+
+/* The slices stay valid for the call: the member and its room are held, the info has a reference. */
+static void run_hook(struct hub *h, struct letter *l)
+{
+    void (*fn)(void *, struct slice, const struct person *);
+    struct member *m;
+    struct person p;
+    struct blob *info;
+    bool joined, due = member_announce(l, &m, &p, &info, &joined);
+
+    fn = joined ? h->events->on_join : h->events->on_leave;
+    if (due && fn)
+        fn(h->arg, place_name(m->place), &p);
+    blob_unref(info);
+    member_unref(m);
 }
 
 void hub_run_hooks(struct hub *h)
 {
+    struct letter *l;
+
     if (h->in_hooks)
         return;
     h->in_hooks = true;
-    for (int n = 0; n < HOOKS_PER_RUN && !list_empty(&h->hooks); n++) {
-        struct member *m = list_entry(h->hooks.next, struct member, hook);
-        list_remove(&m->hook);
-        run_hook(h, m);
-        member_unref(m);
-    }
+    for (int n = 0; n < HOOKS_PER_RUN && (l = take_hook(h)) != NULL; n++)
+        run_hook(h, l);
     h->in_hooks = false;
-    if (!list_empty(&h->hooks) && !loop_timer_active(&h->more_hooks))
+    if (h->hooks && !loop_timer_active(&h->more_hooks))
         loop_timer_start(h->loop, &h->more_hooks, 1);
 }
 
@@ -44,48 +71,57 @@ static void on_more_hooks(struct loop_timer *t)
 
 /* ---- life ---- */
 
-struct hub *hub_create(struct loop *loop, const struct hub_events *events, void *arg)
+struct hub *hub_create(struct loop *loop, const struct hub_events *events, void *arg, struct hub_crew *crew, unsigned worker)
 {
     struct hub *h = mem_zalloc(1, sizeof(*h));
     if (!h)
         return NULL;
+    h->alone = crew == NULL;
+    h->crew = crew ? crew : hub_crew_create(1);
+    if (!h->crew) {
+        mem_free(h);
+        return NULL;
+    }
     h->loop = loop;
     h->events = events;
     h->arg = arg;
+    h->worker = h->alone ? 1 : worker;
+    h->bit = (uint64_t)1 << (h->worker - 1);
+    h->hooks_end = &h->hooks;
     slots_init(&h->conns);
-    kept_init(&h->kept);
-    list_init(&h->hooks);
+    list_init(&h->leavers);
     loop_timer_init(&h->more_hooks, on_more_hooks);
+    assert(h->worker >= 1 && h->worker <= h->crew->workers && !h->crew->hubs[h->worker - 1]);
+    h->crew->hubs[h->worker - 1] = h;
     return h;
+}
+
+/* Hooks that are owed to it are dropped from here on: letters to it find nobody. */
+static void leave_crew(struct hub *h)
+{
+    h->crew->hubs[h->worker - 1] = NULL;
+    h->crew->inboxes[h->worker - 1] = NULL;
+    if (h->alone)
+        hub_crew_destroy(h->crew);
 }
 
 void hub_destroy(struct hub *h)
 {
-    size_t at = 0;
-    struct room *r;
+    struct letter *l;
 
     if (!h)
         return;
-    assert(h->conns.count == 0 && !h->in_hooks);
-    h->closing = true;
+    assert(h->conns.count == 0 && h->rooms.count == 0 && h->users.count == 0 && !h->in_hooks);
     loop_timer_stop(h->loop, &h->more_hooks);
-    while (!list_empty(&h->hooks)) {
-        struct member *m = list_entry(h->hooks.next, struct member, hook);
-        list_remove(&m->hook);
-        member_unref(m);
-    }
-    while ((r = map_next(&h->rooms, &at, NULL))) {
-        r->refs++; /* for the loop */
-        while (!list_empty(&r->members))
-            member_discard(list_entry(r->members.next, struct member, in_room));
-        room_unref(r);
-    }
+    while ((l = take_hook(h)) != NULL)
+        l->open(l, false);
+    while (!list_empty(&h->leavers))
+        member_discard(list_entry(h->leavers.next, struct leaver, node));
     map_fini(&h->rooms);
-    assert(h->users.count == 0);
     map_fini(&h->users);
-    kept_fini(&h->kept);
     fan_fini(&h->everyone);
     slots_fini(&h->conns);
+    leave_crew(h);
     mem_free(h);
 }
 
@@ -96,15 +132,34 @@ size_t hub_count(const struct hub *h)
 
 size_t hub_people(const struct hub *h)
 {
-    return h->people;
+    return atomic_load(&h->crew->people);
 }
 
 size_t hub_rooms(const struct hub *h)
 {
-    return h->rooms.count;
+    return atomic_load(&h->crew->rooms);
 }
 
-/* ---- to many ---- */
+/* ---- letters that were refused ---- */
+
+uint64_t hub_dropped(const struct hub *h)
+{
+    return h->dropped;
+}
+
+void hub_note_dropped(struct hub *h, unsigned worker)
+{
+    uint64_t now = loop_now(h->loop);
+
+    h->dropped++;
+    if (!h->events->on_dropped || (h->dropped_told && now - h->dropped_at < DROPPED_EVERY))
+        return;
+    h->events->on_dropped(h->arg, worker, h->dropped - h->dropped_told);
+    h->dropped_told = h->dropped;
+    h->dropped_at = now;
+}
+
+/* ---- to many, here ---- */
 
 /* Take one connection out of the room's array (or everybody's, room NULL), or put it back. */
 static void set_hidden(struct hub *h, struct room *r, const struct conn *c, bool hidden)
@@ -122,7 +177,7 @@ static void set_hidden(struct hub *h, struct room *r, const struct conn *c, bool
 static void set_all_hidden(struct hub *h, struct room *r, const struct hub_except *except, bool hidden)
 {
     for (size_t i = 0; i < except->conn_count; i++) {
-        struct conn *c = conn_find(h, except->conns[i]);
+        const struct conn *c = conn_find(h, except->conns[i]);
         if (c)
             set_hidden(h, r, c, hidden);
     }
@@ -144,9 +199,4 @@ void hub_fan_out(struct hub *h, struct room *r, struct packet *p, const struct o
     session_send_many(f->sessions, f->count, p, o);
     if (except)
         set_all_hidden(h, r, except, false);
-}
-
-void hub_broadcast(struct hub *h, struct packet *p, const struct outbox_opts *o, const struct hub_except *except)
-{
-    hub_fan_out(h, NULL, p, o, except);
 }

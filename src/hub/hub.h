@@ -1,14 +1,21 @@
-/* hub.h - who is connected and who hears what: connections, people, rooms of one worker. Knows neither lws nor Lua.
+/* hub.h - who is connected and who hears what: connections, people, rooms. Knows neither lws nor Lua.
  *
  * A person is a user id, or a connection without one ("#" and its id): several tabs of one user are one person. A room exists
- * while it has members or somebody in grace. All of it on the worker's thread. Names and ids are copied by the hub.
+ * while it has members or somebody in grace. Names and ids are copied by the hub.
+ *
+ * Each worker has a hub and calls it on its own thread only. The hubs of one server belong to one crew: people, rooms and users
+ * are those of all workers, and what is said about them is exact at once. A hub changes connections of its own worker only; what
+ * concerns those of others goes there by letter and takes effect when the letter is opened, in the order in which this hub sent
+ * them.
  */
 #ifndef MT_HUB_HUB_H
 #define MT_HUB_HUB_H
 #include "base/blob.h"
+#include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/slots.h"
+#include "hub/crew.h"
 #include "loop/loop.h"
 #include "net/session.h"
 
@@ -22,7 +29,7 @@ struct hub;
 struct room;
 struct user;
 struct membership;
-typedef slot_id conn_id;
+typedef slot_id conn_id; /* of all workers: the top bits of its slot tell whose it is, see conn_worker */
 
 /* One open (or closing) WebSocket connection. Fields are read-only outside of hub/, those at the end its own business. */
 struct conn {
@@ -41,26 +48,33 @@ struct conn {
 
 /* A person in a room, as hooks and member lists see it. Borrowed for the call. */
 struct person {
-    struct slice user;  /* empty when nobody logged in */
-    conn_id conn;       /* first connection of the person in this room */
-    struct blob *info;  /* JSON text given at join, NULL when none */
+    struct slice user; /* empty when nobody logged in */
+    conn_id conn;      /* first connection of the person in this room */
+    struct slice info; /* JSON text given at join, without data when none */
 };
 
 /* Each may be NULL. grace and current only answer: they must not change the hub. */
 struct hub_events {
-    /* A person came to a room, or left it for good (after grace). The hub is consistent: everything may be called. The call that
+    /* A person came to a room, or left it for good (after grace), once over all workers. All hooks of one room run in the same
+     * worker, in order, wherever its people are. The hub is consistent: everything may be called. With one worker the call that
      * made the change returns when they have run; changes made inside a hook are told after it, so hooks never nest. Past 1000
      * in one go (a hook that makes hooks) the loop goes on with other things first. */
     void (*on_join)(void *arg, struct slice room, const struct person *p);
     void (*on_leave)(void *arg, struct slice room, const struct person *p);
-    /* Milliseconds that a person who lost the last connection stays a member (asked at that time). */
+    /* Milliseconds that a person who lost the last connection stays a member (asked before the connection goes). */
     uint64_t (*grace)(void *arg, struct slice room);
     /* Whether the room keeps the newest message per key for those who join later (asked at each keyed send). */
     bool (*current)(void *arg, struct slice room);
+    /* Somebody called hub_signal, here or in another worker. */
+    void (*on_signal)(void *arg, struct slice name, struct blob *value);
+    /* The inbox of another worker is full and refused letters, `count` of them since the last call. Once in ten seconds. */
+    void (*on_dropped)(void *arg, unsigned worker, uint64_t count);
 };
 
-struct hub *hub_create(struct loop *loop, const struct hub_events *events, void *arg); /* NULL when memory runs out */
-/* All connections must have been closed. People in grace leave without a hook. */
+/* `worker` is from 1. `crew` is borrowed; NULL: a hub that is alone. NULL when memory runs out. */
+struct hub *hub_create(struct loop *loop, const struct hub_events *events, void *arg, struct hub_crew *crew, unsigned worker);
+/* All connections must have been closed, and no thread of the crew may run. People whose grace this worker watches leave without
+ * a hook. */
 void hub_destroy(struct hub *h);
 
 /* ---- connections ---- */
@@ -72,11 +86,13 @@ int conn_open(struct hub *h, struct session *session, struct slice user, struct 
 void conn_detach(struct conn *c);
 /* After on_close has run: leaves every room (with grace), then the struct is freed and the id is dead. */
 void conn_close(struct conn *c);
-struct conn *conn_find(const struct hub *h, conn_id id);    /* borrowed, NULL when gone */
+struct conn *conn_find(const struct hub *h, conn_id id);    /* borrowed; NULL when gone, or of another worker */
 struct conn *conn_next(const struct hub *h, uint32_t *at); /* walk, *at = 0 first, NULL at the end; changes in between are fine */
-size_t hub_count(const struct hub *h);
-size_t hub_people(const struct hub *h); /* who has a socket: users, and connections without one */
-size_t hub_rooms(const struct hub *h);  /* rooms that exist */
+unsigned conn_worker(conn_id id);                          /* from 1 */
+size_t hub_count(const struct hub *h);                     /* connections of this worker */
+size_t hub_people(const struct hub *h);                    /* over all workers, who has a socket: users, and connections without one */
+size_t hub_rooms(const struct hub *h);                     /* over all workers, rooms that exist */
+uint64_t hub_dropped(const struct hub *h);                 /* letters of this hub that inboxes refused */
 void conn_set_owner(struct conn *c, void *owner);
 void conn_set_expires(struct conn *c, double at);
 /* Log in, change or (empty) log out. Memberships move to the new person, who takes over the info where it is new:
@@ -89,14 +105,9 @@ void conn_name(conn_id id, char out[CONN_NAME_SIZE]);
 conn_id conn_parse(struct slice name);
 /* To one connection; MT_ECLOSED when its socket is gone. Results of session_send. */
 int conn_send(struct conn *c, enum frame_op op, const void *data, size_t len, const struct outbox_opts *opts);
-
-/* ---- people: by the connections that have a socket ---- */
-struct user *user_find(const struct hub *h, struct slice id); /* NULL when nobody of that id is connected */
-size_t user_count(const struct user *u);                      /* open connections */
-/* Walk over a user's connections; *node NULL first. The current one may be closed between calls, no other one: see user_conns. */
-struct conn *user_next(const struct user *u, struct list_node **node);
-/* Snapshot of their ids into a mem_alloc'ed array (*count of them); NULL when out of memory. For callers that close them. */
-conn_id *user_conns(const struct user *u, size_t *count);
+/* Walk over the rooms of a connection; *m NULL first. */
+struct room *conn_next_room(const struct conn *c, struct membership **m);
+struct slice room_name(const struct room *r);
 
 /* ---- who is left out of a send ---- */
 struct hub_except {
@@ -106,10 +117,26 @@ struct hub_except {
     size_t user_count;
 };
 
-/* To all connections of a user (except NULL = all). 0 (also when all are excepted), or MT_EOFFLINE when there is none. */
-int user_send(struct hub *h, struct slice user, struct packet *p, const struct outbox_opts *o, const struct hub_except *except);
-/* To all connections of this worker. */
-void hub_broadcast(struct hub *h, struct packet *p, const struct outbox_opts *o, const struct hub_except *except);
+/* ---- somebody, in whatever worker: a connection, or all connections of a user that have a socket ---- */
+struct whom {
+    conn_id conn;      /* 0: `user` counts */
+    struct slice user; /* empty: nobody */
+};
+/* The calls give MT_EOFFLINE where nobody is there. With a connection of this worker, the results of what is done to it; of a user
+ * who has several the first failure of a join, and no failures of sends and closes. What happens in other workers is not waited
+ * for; MT_ENOMEM when it cannot be asked for. */
+int whom_send(struct hub *h, const struct whom *w, struct packet *p, const struct outbox_opts *o, const struct hub_except *except);
+int whom_close(struct hub *h, const struct whom *w, unsigned code, struct slice reason);
+int whom_join(struct hub *h, const struct whom *w, struct slice room, struct blob *info);
+/* 1 when one of them was a member, as far as that is known here, else 0. */
+int whom_leave(struct hub *h, const struct whom *w, struct slice room);
+size_t user_count(struct hub *h, struct slice user); /* connections that have a socket */
+
+/* ---- everybody ---- */
+/* 0, or MT_ENOMEM (nothing sent). */
+int hub_broadcast(struct hub *h, struct packet *p, const struct outbox_opts *o, const struct hub_except *except);
+/* on_signal in every worker, here before it returns. `value` is shared. 0, or MT_ENOMEM (nobody hears it). */
+int hub_signal(struct hub *h, struct slice name, struct blob *value);
 
 /* ---- rooms ---- */
 /* Make `c` a member (again: new info, taken only when not NULL, and nothing else). Kept "current" messages are sent to it first,
@@ -117,27 +144,25 @@ void hub_broadcast(struct hub *h, struct packet *p, const struct outbox_opts *o,
  * HUB_ROOMS_MAX), MT_ENOMEM. */
 int room_join(struct conn *c, struct slice name, struct blob *info);
 bool room_leave(struct conn *c, struct slice name); /* no grace; false when it was no member */
-struct room *room_find(const struct hub *h, struct slice name); /* NULL when nobody is in it */
 /* To every member's connections. `key` (may be empty) is the conflation key of this room; it also replaces the room's current
- * message of that key where hub_events.current says so. A room without members is fine, and its current messages are kept.
- * 0, or MT_ENOMEM (nothing sent). */
+ * message of that key where hub_events.current says so. Two workers that send the same key at the same moment: all readers end
+ * with the same one. A room without members is fine, and its current messages are kept. 0, or MT_ENOMEM (nothing sent). */
 int room_send(struct hub *h, struct slice room, struct packet *p, struct slice key, bool is_volatile,
               const struct hub_except *except);
+bool room_is_heard(struct hub *h, struct slice room);              /* whether a message without key would reach anybody */
 bool room_forget(struct hub *h, struct slice room, struct slice key); /* the current message of key */
-bool room_has_conn(const struct room *r, const struct conn *c);
-bool room_has_user(const struct room *r, struct slice user); /* also while in grace */
-size_t room_count(const struct room *r);                     /* people, those in grace too */
-size_t room_conns(const struct room *r);                     /* connections, until conn_close */
-struct slice room_name(const struct room *r);
-/* Walk over people in the order they came; *node NULL first. The room must not change between calls. */
-bool room_next_person(const struct room *r, struct list_node **node, struct person *out);
-/* Snapshot of the members' ids into a mem_alloc'ed array (*count of them); NULL when empty or out of memory. For callers that
- * change the room. */
-conn_id *room_members(const struct room *r, size_t *count);
 /* Every member leaves at once (on_leave runs, no grace). */
 void room_empty(struct hub *h, struct slice room);
-/* Walk over rooms whose name starts with prefix; *at = 0 first. The hub must not change between calls. */
-struct room *room_next(const struct hub *h, struct slice prefix, size_t *at);
-/* Walk over the rooms of a connection; *m NULL first. */
-struct room *conn_next_room(const struct conn *c, struct membership **m);
+/* Close the connections of all members. 0, or MT_ENOMEM (some were not). */
+int room_close(struct hub *h, struct slice room, unsigned code, struct slice reason);
+bool room_has_conn(struct hub *h, struct slice room, const struct conn *c);
+bool room_has_user(struct hub *h, struct slice room, struct slice user); /* also while in grace */
+size_t room_count(struct hub *h, struct slice room);                     /* people, those in grace too */
+/* Everybody in the room, in the order they came, as bytes behind what is in `out`; the count, or MT_ENOMEM. Read them with
+ * person_next: *list is what is left of the bytes, false at the end. The slices point into them. */
+int room_members(struct hub *h, struct slice room, struct buf *out);
+bool person_next(struct slice *list, struct person *out);
+/* The rooms whose name starts with `prefix` and how many people they have, in the same manner. */
+int room_list(struct hub *h, struct slice prefix, struct buf *out);
+bool room_list_next(struct slice *list, struct slice *name, size_t *people);
 #endif

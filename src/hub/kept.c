@@ -3,7 +3,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "hub/hub.h"
+#include "net/session.h"
 
 struct kept_room {
     struct map keys;           /* struct kept by key */
@@ -12,12 +12,18 @@ struct kept_room {
     char name[]; /* key in store->rooms */
 };
 
+struct kept_item {
+    struct packet *packet; /* a reference of its own */
+    uint64_t hash;         /* outbox key */
+};
+
 struct kept {
     struct kept_room *room;
     struct list_node in_room; /* in room->messages */
     struct list_node by_age;  /* in store->oldest */
     struct packet *packet;    /* one reference */
     uint64_t hash;            /* outbox key */
+    uint64_t stamp;           /* of the packet */
     size_t size;              /* what it takes in all, as counted in store->bytes */
     size_t key_len;
     char key[]; /* key in room->keys */
@@ -93,7 +99,7 @@ static struct kept *kept_create(struct kept_store *k, struct kept_room *r, struc
     return m;
 }
 
-int kept_put(struct kept_store *k, struct slice room, struct slice key, uint64_t hash, struct packet *p)
+int kept_put(struct kept_store *k, struct slice room, struct slice key, uint64_t hash, uint64_t stamp, struct packet *p)
 {
     struct kept_room *r = room_get(k, room);
     if (!r)
@@ -107,35 +113,75 @@ int kept_put(struct kept_store *k, struct slice room, struct slice key, uint64_t
     packet_unref(m->packet);
     m->packet = p;
     m->hash = hash;
+    m->stamp = stamp;
     k->bytes -= m->size;
     m->size = sizeof(*m) + key.len + p->plain->len;
     k->bytes += m->size;
     list_remove(&m->by_age);
     list_add_tail(&k->oldest, &m->by_age);
-    while (k->bytes > HUB_CURRENT_MAX && k->oldest.next != &m->by_age)
-        kept_drop(k, list_entry(k->oldest.next, struct kept, by_age));
     return 0;
+}
+
+static struct kept *find(const struct kept_store *k, struct slice room, struct slice key)
+{
+    const struct kept_room *r = map_find(&k->rooms, room);
+
+    return r ? map_find(&r->keys, key) : NULL;
 }
 
 bool kept_forget(struct kept_store *k, struct slice room, struct slice key)
 {
-    struct kept_room *r = map_find(&k->rooms, room);
-    struct kept *m = r ? map_find(&r->keys, key) : NULL;
+    struct kept *m = find(k, room, key);
     if (m)
         kept_drop(k, m);
     return m != NULL;
 }
 
-void kept_send(const struct kept_store *k, struct slice room, struct session *s)
+uint64_t kept_stamp(const struct kept_store *k, struct slice room, struct slice key)
 {
-    struct kept_room *r = map_find(&k->rooms, room);
+    const struct kept *m = find(k, room, key);
+    return m ? m->stamp : 0;
+}
+
+uint64_t kept_oldest(const struct kept_store *k)
+{
+    return list_empty(&k->oldest) ? UINT64_MAX : list_entry(k->oldest.next, struct kept, by_age)->stamp;
+}
+
+void kept_drop_oldest(struct kept_store *k)
+{
+    if (!list_empty(&k->oldest))
+        kept_drop(k, list_entry(k->oldest.next, struct kept, by_age));
+}
+
+/* ---- for those who join ---- */
+
+int kept_take_list(const struct kept_store *k, struct slice room, struct kept_list *out)
+{
+    const struct kept_room *r = map_find(&k->rooms, room);
+
+    *out = (struct kept_list){0};
     if (!r)
-        return;
+        return 0;
+    if (!(out->items = mem_alloc(r->keys.count * sizeof(*out->items))))
+        return MT_ENOMEM;
     list_each(node, &r->messages)
     {
         struct kept *m = list_entry(node, struct kept, in_room);
-        struct outbox_opts opts = {.key = m->hash};
-        if (session_send_packet(s, m->packet, &opts) == MT_ECLOSED)
-            return; /* one of them was too much for its outbox */
+        out->items[out->count++] = (struct kept_item){packet_ref(m->packet), m->hash};
     }
+    return 0;
+}
+
+void kept_send_list(struct kept_list *list, struct session *s)
+{
+    bool going = s != NULL; /* false as well when one of them was too much for its outbox */
+
+    for (size_t i = 0; i < list->count; i++) {
+        struct outbox_opts opts = {.key = list->items[i].hash};
+        going = going && session_send_packet(s, list->items[i].packet, &opts) != MT_ECLOSED;
+        packet_unref(list->items[i].packet);
+    }
+    mem_free(list->items);
+    *list = (struct kept_list){0};
 }

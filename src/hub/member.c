@@ -5,125 +5,249 @@
 
 #include <assert.h>
 
-/* ---- people in a room ---- */
+/* ---- people in a place; under its lock ---- */
 
-/* Key of a map by pointer: the bytes of the pointer, where it is kept. */
-static struct slice pointer_key(const void *at)
+struct member *member_find(const struct place *p, struct slice user)
 {
-    return (struct slice){at, sizeof(void *)};
+    return user.len ? map_find(&p->users, user) : NULL;
 }
 
-struct member *member_find(const struct room *r, const struct user *u)
-{
-    return u ? map_find(&r->users, pointer_key(&u)) : NULL;
-}
+static void on_join_letter(struct letter *l, bool delivered);
+static void on_leave_letter(struct letter *l, bool delivered);
 
-static void on_grace_over(struct loop_timer *t);
-
-/* A person who is to come to `r`; not in its list yet. NULL when memory runs out. */
-static struct member *member_create(struct room *r, struct user *u, struct blob *info)
+/* A person who is to come to `p`; not in its list yet. The caller holds a reference of `who`. NULL when memory runs out. */
+static struct member *member_create(struct place *p, struct identity *who, struct blob *info)
 {
     struct member *m = mem_zalloc(1, sizeof(*m));
     if (!m)
         return NULL;
-    m->room = r;
-    m->user = u;
-    m->info = info;
+    m->place = p;
+    m->who = who;
     m->refs = 1;
-    list_init(&m->in_room);
+    m->join.open = on_join_letter;
+    m->leave.open = on_leave_letter;
+    list_init(&m->in_place);
     list_init(&m->seats);
-    list_init(&m->hook);
-    loop_timer_init(&m->grace, on_grace_over);
-    if (u && map_put(&r->users, pointer_key(&m->user), m)) {
+    if (who && map_put(&p->users, identity_id(who), m)) {
         mem_free(m);
         return NULL;
     }
-    r->refs++;
-    if (u)
-        u->refs++;
-    if (info)
-        blob_ref(info);
+    p->refs++;
+    if (who)
+        atomic_fetch_add(&who->refs, 1);
+    m->info = info ? blob_ref(info) : NULL;
     return m;
 }
 
-/* A member that is out of the room, or never was in it. */
-static void member_free(struct member *m)
+/* Into the list of the place; on_join is not owed yet. */
+static void member_enter(struct member *m)
 {
-    blob_unref(m->info);
-    user_unref(m->user);
-    room_unref(m->room);
-    mem_free(m);
+    struct place *p = m->place;
+
+    list_add_tail(&p->members, &m->in_place);
+    m->present = true;
+    if (p->people++ == 0)
+        atomic_fetch_add(&p->crew->rooms, 1);
 }
 
-void member_unref(struct member *m)
+static void owe_join(struct hub *h, struct member *m)
 {
-    if (--m->refs == 0)
-        member_free(m);
+    m->refs++;
+    hub_owe_hook(h, m->place->home, &m->join);
 }
 
-void member_set_info(struct member *m, struct blob *info)
+static void member_set_info(struct member *m, struct blob *info)
 {
     blob_ref(info);
     blob_unref(m->info);
     m->info = info;
 }
 
-static void owe_hook(struct member *m)
+/* Its grace is over, one way or another. The watch of another worker only learns that it has nothing to do when it fires. */
+static void end_grace(const struct hub *h, struct member *m)
 {
-    struct hub *h = m->room->hub;
-    if (h->closing)
+    struct leaver *l = m->leaver;
+
+    m->leaver = NULL;
+    if (!l || l->hub != h)
         return;
-    m->refs++;
-    list_add_tail(&h->hooks, &m->hook);
+    loop_timer_stop(h->loop, &l->timer);
+    list_remove(&l->node);
+    mem_free(l);
+    m->refs--; /* not the last one: it is present */
 }
 
-/* Into the list of the room; on_join is not owed yet. */
-static void member_enter(struct member *m)
+/* Out of the list and the map. Its reference for being present becomes the caller's. */
+static void member_take_out(struct hub *h, struct member *m)
 {
-    list_add_tail(&m->room->members, &m->in_room);
-    m->room->people++;
-    m->present = true;
-}
+    struct place *p = m->place;
 
-/* Out of the room for good. Who never was announced is not said goodbye to, either. Frees m where no hook is owed. */
-static void member_leave(struct member *m)
-{
-    struct room *r = m->room;
-
-    assert(m->present && list_empty(&m->seats));
-    loop_timer_stop(r->hub->loop, &m->grace);
-    list_remove(&m->in_room);
-    if (m->user)
-        map_take(&r->users, pointer_key(&m->user));
+    assert(m->present);
+    end_grace(h, m);
+    list_init(&m->seats);
+    list_remove(&m->in_place);
+    if (m->who)
+        map_take(&p->users, identity_id(m->who));
     m->present = false;
-    if (list_empty(&m->hook)) {
-        owe_hook(m);
-    } else {
-        list_remove(&m->hook);
-        member_unref(m);
-    }
-    if (--r->people == 0)
-        room_retire(r);
-    member_unref(m);
+    if (--p->people == 0)
+        atomic_fetch_sub(&p->crew->rooms, 1);
 }
 
-static void on_grace_over(struct loop_timer *t)
+void member_leave(struct hub *h, struct member *m)
 {
-    struct member *m = list_entry(t, struct member, grace);
-    struct hub *h = m->room->hub;
+    member_take_out(h, m);
+    hub_owe_hook(h, m->place->home, &m->leave);
+}
 
-    member_leave(m);
+/* `ms` becomes a seat of `m`, who is back if it was in grace. */
+static void member_sit(struct hub *h, struct member *m, struct membership *ms)
+{
+    end_grace(h, m);
+    list_add_tail(&m->seats, &ms->in_member);
+    m->conn = list_entry(m->seats.next, struct membership, in_member)->conn->id;
+    ms->member = m;
+}
+
+/* The seat is given up. True when the person has no other. */
+static bool member_rise(struct membership *ms)
+{
+    struct member *m = ms->member;
+
+    list_remove(&ms->in_member);
+    if (list_empty(&m->seats))
+        return true;
+    m->conn = list_entry(m->seats.next, struct membership, in_member)->conn->id;
+    return false;
+}
+
+/* ---- the end of a person in a place; no lock is held ---- */
+
+/* Out of the place, or never in it, and nobody refers to it. */
+static void member_free(struct member *m)
+{
+    blob_unref(m->info);
+    identity_unref(m->who);
+    place_unref(m->place, 0);
+    mem_free(m);
+}
+
+void member_unref(struct member *m)
+{
+    struct place *p = m->place;
+
+    crew_lock(p->crew, p->stripe);
+    bool is_last = --m->refs == 0;
+    crew_unlock(p->crew, p->stripe);
+    if (is_last)
+        member_free(m);
+}
+
+/* ---- hooks ---- */
+
+static void hook_letter(struct letter *l, struct member *m, bool delivered)
+{
+    struct hub *h = m->place->crew->hubs[m->place->home - 1];
+
+    if (!delivered) {
+        member_unref(m);
+        return;
+    }
+    hub_queue_hook(h, l);
     hub_run_hooks(h);
 }
 
-void member_discard(struct member *m)
+static void on_join_letter(struct letter *l, bool delivered)
 {
-    loop_timer_stop(m->room->hub->loop, &m->grace);
-    list_remove(&m->in_room);
+    hook_letter(l, list_entry(l, struct member, join), delivered);
+}
+
+static void on_leave_letter(struct letter *l, bool delivered)
+{
+    hook_letter(l, list_entry(l, struct member, leave), delivered);
+}
+
+/* Who left before it was announced is not announced any more, and who never was is not said goodbye to, either. */
+bool member_announce(struct letter *l, struct member **m, struct person *p, struct blob **info, bool *joined)
+{
+    *joined = l->open == on_join_letter;
+    *m = *joined ? list_entry(l, struct member, join) : list_entry(l, struct member, leave);
+    struct place *place = (*m)->place;
+    crew_lock(place->crew, place->stripe);
+    if (*joined)
+        (*m)->announced = (*m)->present;
+    bool due = (*m)->announced;
+    *info = (*m)->info ? blob_ref((*m)->info) : NULL;
+    *p = (struct person){identity_id((*m)->who), (*m)->conn, {NULL, 0}};
+    crew_unlock(place->crew, place->stripe);
+    if (*info)
+        p->info = (struct slice){(const char *)(*info)->data, (*info)->len};
+    return due;
+}
+
+/* ---- grace ---- */
+
+static void on_grace_over(struct loop_timer *t)
+{
+    struct leaver *l = list_entry(t, struct leaver, timer);
+    struct hub *h = l->hub;
+    struct member *m = l->member;
+    struct place *p = m->place;
+
+    list_remove(&l->node);
+    crew_lock(p->crew, p->stripe);
+    if (m->leaver == l) {
+        m->leaver = NULL; /* its reference is given back below */
+        member_leave(h, m);
+    }
+    crew_unlock(p->crew, p->stripe);
+    mem_free(l);
     member_unref(m);
+    hub_run_hooks(h);
+}
+
+/* Under the lock. False when there is no memory to remember it by. */
+static bool watch_leaver(struct hub *h, struct member *m, uint64_t grace)
+{
+    struct leaver *l = mem_zalloc(1, sizeof(*l));
+    if (!l)
+        return false;
+    l->hub = h;
+    l->member = m;
+    m->leaver = l;
+    m->refs++;
+    list_add_tail(&h->leavers, &l->node);
+    loop_timer_init(&l->timer, on_grace_over);
+    loop_timer_start(h->loop, &l->timer, grace);
+    return true;
+}
+
+void member_discard(struct leaver *l)
+{
+    struct member *m = l->member;
+    struct place *p = m->place;
+
+    loop_timer_stop(l->hub->loop, &l->timer);
+    list_remove(&l->node);
+    crew_lock(p->crew, p->stripe);
+    bool is_watched = m->leaver == l;
+    if (is_watched) {
+        m->leaver = NULL;
+        member_take_out(l->hub, m);
+    }
+    crew_unlock(p->crew, p->stripe);
+    if (is_watched)
+        member_unref(m); /* the reference for being present */
+    member_unref(m);
+    mem_free(l);
 }
 
 /* ---- the rooms of a connection ---- */
+
+/* Key of a map by pointer: the bytes of the pointer, where it is kept. */
+static struct slice pointer_key(const void *at)
+{
+    return (struct slice){at, sizeof(void *)};
+}
 
 struct membership *membership_find(const struct conn *c, const struct room *r)
 {
@@ -195,144 +319,185 @@ static void conn_unlink(struct conn *c, struct membership *ms)
 
 /* ---- joining and leaving ---- */
 
-/* `ms` becomes a seat of `m`, who is back if it was in grace. */
-static void member_sit(struct member *m, struct membership *ms)
+/* Under the lock: the person of `ms` comes, or is here already. 0, MT_ENOMEM or PLACE_OVER; then nothing has changed. */
+static int take_seat(struct membership *ms, struct blob *info, struct kept_list *kept)
 {
-    loop_timer_stop(m->room->hub->loop, &m->grace);
-    list_add_tail(&m->seats, &ms->in_member);
-    m->conn = list_entry(m->seats.next, struct membership, in_member)->conn->id;
-    ms->member = m;
-}
+    struct hub *h = ms->conn->hub;
+    struct place *p = ms->room->place;
+    struct identity *who = ms->conn->user ? ms->conn->user->identity : NULL;
+    struct member *m = member_find(p, identity_id(who));
+    bool comes = !m;
 
-int membership_add(struct conn *c, struct room *r, struct blob *info)
-{
-    struct membership *ms = mem_zalloc(1, sizeof(*ms));
-    struct member *m = member_find(r, c->user), *fresh = NULL;
-
-    if (!ms)
+    if (p->over)
+        return PLACE_OVER;
+    if (kept_take_list(crew_kept(h->crew, p->stripe), place_name(p), kept))
         return MT_ENOMEM;
-    if (fan_add(&r->fan, c->session, &ms->seat)) {
-        mem_free(ms);
+    if (!m && !(m = member_create(p, who, info))) {
+        kept_send_list(kept, NULL);
         return MT_ENOMEM;
     }
-    if (!m && !(m = fresh = member_create(r, c->user, info))) {
-        fan_remove(&r->fan, ms->seat);
-        mem_free(ms);
-        return MT_ENOMEM;
-    }
-    ms->conn = c;
-    ms->room = r;
-    conn_link(c, ms);
-    member_sit(m, ms);
-    if (fresh) {
+    ms->joined = ms->room->last_joined = atomic_load(&h->crew->kept_clock);
+    member_sit(h, m, ms);
+    if (comes) {
         member_enter(m);
-        owe_hook(m);
+        owe_join(h, m);
     } else if (info) {
         member_set_info(m, info);
     }
     return 0;
 }
 
-/* The seat is given up. True when the person has no other. */
-static bool member_rise(struct membership *ms)
+int membership_add(struct conn *c, struct room *r, struct blob *info, struct kept_list *kept)
 {
-    struct member *m = ms->member;
-    list_remove(&ms->in_member);
-    if (list_empty(&m->seats))
-        return true;
-    m->conn = list_entry(m->seats.next, struct membership, in_member)->conn->id;
-    return false;
+    struct membership *ms = mem_zalloc(1, sizeof(*ms));
+
+    if (!ms || fan_add(&r->fan, c->session, &ms->seat)) {
+        mem_free(ms);
+        return MT_ENOMEM;
+    }
+    ms->conn = c;
+    ms->room = r;
+    crew_lock(c->hub->crew, r->place->stripe);
+    int rc = take_seat(ms, info, kept);
+    crew_unlock(c->hub->crew, r->place->stripe);
+    if (rc) {
+        fan_remove(&r->fan, ms->seat);
+        mem_free(ms);
+        return rc;
+    }
+    conn_link(c, ms);
+    return 0;
 }
 
-void membership_remove(struct membership *ms, bool with_grace)
+int membership_renew(struct membership *ms, struct blob *info)
+{
+    struct place *p = ms->room->place;
+
+    crew_lock(p->crew, p->stripe);
+    bool over = p->over;
+    if (!over)
+        member_set_info(ms->member, info);
+    crew_unlock(p->crew, p->stripe);
+    return over ? PLACE_OVER : 0;
+}
+
+void membership_free(struct membership *ms)
+{
+    fan_remove(&ms->room->fan, ms->seat);
+    conn_unlink(ms->conn, ms);
+    mem_free(ms);
+}
+
+bool membership_remove(struct membership *ms, bool with_grace)
 {
     struct room *r = ms->room;
     struct hub *h = r->hub;
-    struct member *m = ms->member;
-    uint64_t grace = 0;
+    struct place *p = r->place;
+    uint64_t grace = with_grace && h->events->grace ? h->events->grace(h->arg, place_name(p)) : 0;
 
-    fan_remove(&r->fan, ms->seat);
-    conn_unlink(ms->conn, ms);
-    bool was_last = member_rise(ms);
-    mem_free(ms);
-    if (!was_last)
-        return;
-    if (with_grace && h->events->grace)
-        grace = h->events->grace(h->arg, room_name(r));
-    if (grace)
-        loop_timer_start(h->loop, &m->grace, grace);
-    else
-        member_leave(m);
-}
-
-void member_remove_all(struct room *r)
-{
-    r->refs++; /* ends with its last member otherwise */
-    while (!list_empty(&r->members)) {
-        struct member *m = list_entry(r->members.next, struct member, in_room);
-        if (list_empty(&m->seats)) {
-            member_leave(m);
-            continue;
-        }
-        membership_remove(list_entry(m->seats.next, struct membership, in_member), false);
-    }
-    room_unref(r);
+    crew_lock(h->crew, p->stripe);
+    bool was_member = !p->over;
+    if (was_member && member_rise(ms) && !(grace && watch_leaver(h, ms->member, grace)))
+        member_leave(h, ms->member);
+    crew_unlock(h->crew, p->stripe);
+    membership_free(ms);
+    if (r->fan.count == 0)
+        room_release(r);
+    return was_member;
 }
 
 /* ---- another person ---- */
 
-static void discard_fresh(struct list_node *fresh)
+/* The locks of all rooms of a connection, in ascending order, as a mask of stripes: the change is one step for everybody. */
+static uint64_t lock_rooms(const struct conn *c)
 {
-    list_each_safe(node, tmp, fresh)
+    struct hub_crew *crew = c->hub->crew;
+    uint64_t mask = 0;
+
+    for (const struct membership *ms = c->rooms; ms && crew->workers > 1; ms = ms->next)
+        mask |= (uint64_t)1 << (ms->room->place->stripe - crew->rooms_by_name);
+    for (unsigned i = 0; i < crew->stripes; i++)
+        if (mask >> i & 1)
+            crew_lock(crew, &crew->rooms_by_name[i]);
+    return mask;
+}
+
+static void unlock_rooms(struct hub_crew *crew, uint64_t mask)
+{
+    for (unsigned i = 0; i < crew->stripes; i++)
+        if (mask >> i & 1)
+            crew_unlock(crew, &crew->rooms_by_name[i]);
+}
+
+/* Under the locks: those that will not come after all are not found any more. */
+static void forget_fresh(struct list_node *fresh)
+{
+    list_each(node, fresh)
     {
-        struct member *m = list_entry(node, struct member, in_room);
-        list_remove(&m->in_room);
-        if (m->user)
-            map_take(&m->room->users, pointer_key(&m->user));
-        member_free(m);
+        struct member *m = list_entry(node, struct member, in_place);
+        if (m->who)
+            map_take(&m->place->users, identity_id(m->who));
     }
 }
 
-/* A member for every room of `c` where `u` is not one yet: all that can fail about the change. In the order of c's rooms. */
-static int create_fresh(struct conn *c, struct user *u, struct list_node *fresh)
+static void free_fresh(struct list_node *fresh)
+{
+    list_each_safe(node, tmp, fresh)
+    {
+        list_remove(node);
+        member_free(list_entry(node, struct member, in_place));
+    }
+}
+
+/* A member for every room of `c` where `who` is not one yet: all that can fail about the change. In the order of c's rooms. */
+static int create_fresh(struct conn *c, struct identity *who, struct list_node *fresh)
 {
     for (struct membership *ms = c->rooms; ms; ms = ms->next) {
-        if (member_find(ms->room, u))
+        struct place *p = ms->room->place;
+        if (p->over || member_find(p, identity_id(who)))
             continue;
-        struct member *m = member_create(ms->room, u, ms->member->info);
+        struct member *m = member_create(p, who, ms->member->info);
         if (!m) {
-            discard_fresh(fresh);
+            forget_fresh(fresh);
             return MT_ENOMEM;
         }
-        list_add_tail(fresh, &m->in_room);
+        list_add_tail(fresh, &m->in_place);
     }
     return 0;
+}
+
+static void move_seat(struct membership *ms, struct identity *who, struct list_node *fresh)
+{
+    struct hub *h = ms->conn->hub;
+    struct member *old = ms->member, *m = member_find(ms->room->place, identity_id(who));
+
+    if (!m)
+        m = list_entry(fresh->next, struct member, in_place);
+    bool comes = !m->present;
+    bool was_last = member_rise(ms);
+    member_sit(h, m, ms);
+    if (comes) {
+        list_remove(&m->in_place); /* of fresh */
+        member_enter(m);
+    }
+    if (was_last)
+        member_leave(h, old); /* first, so that it is told first */
+    if (comes)
+        owe_join(h, m);
 }
 
 int member_change_user(struct conn *c, struct user *u)
 {
+    struct identity *who = u ? u->identity : NULL;
     struct list_node fresh;
 
     list_init(&fresh);
-    if (create_fresh(c, u, &fresh))
-        return MT_ENOMEM;
-    for (struct membership *ms = c->rooms; ms; ms = ms->next) {
-        struct member *old = ms->member, *m = member_find(ms->room, u);
-        if (!m)
-            m = list_entry(fresh.next, struct member, in_room);
-        bool comes = !m->present;
-        bool was_last = member_rise(ms);
-
-        member_sit(m, ms);
-        if (comes) {
-            list_remove(&m->in_room); /* of fresh */
-            member_enter(m);
-        }
-        if (was_last)
-            member_leave(old); /* first, so that it is told first; the room has the new one already and stays */
-        if (comes)
-            owe_hook(m);
-    }
-    assert(list_empty(&fresh));
-    return 0;
+    uint64_t locked = lock_rooms(c);
+    int rc = create_fresh(c, who, &fresh);
+    for (struct membership *ms = c->rooms; ms && rc == 0; ms = ms->next)
+        if (!ms->room->place->over)
+            move_seat(ms, who, &fresh);
+    unlock_rooms(c->hub->crew, locked);
+    free_fresh(&fresh);
+    return rc;
 }

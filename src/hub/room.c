@@ -1,74 +1,98 @@
-/* room.c - rooms by name: joining, leaving, sending, and looking at who is there. */
+/* room.c - rooms by name: joining, leaving, sending. A worker has a `room` where connections of its own are in it. */
 #include "base/err.h"
 #include "base/mem.h"
-#include "hub/hub_impl.h"
+#include "hub/parcel.h"
 
 #include <assert.h>
 
-/* ---- life: a room comes with its first member and goes with its last ---- */
+/* ---- life: a room comes with its first membership here and goes with its last ---- */
 
-struct room *room_create(struct hub *h, struct slice name)
+static struct room *room_create(struct hub *h, struct slice name)
 {
-    struct room *r = mem_zalloc(1, sizeof(*r) + name.len);
-    if (!r)
-        return NULL;
-    r->hub = h;
-    list_init(&r->members);
-    r->name_len = name.len;
-    memcpy(r->name, name.data, name.len);
-    if (map_put(&h->rooms, room_name(r), r)) {
+    struct room *r = mem_zalloc(1, sizeof(*r));
+    if (!r || !(r->place = place_get(h->crew, name))) {
         mem_free(r);
+        return NULL;
+    }
+    r->hub = h;
+    if (map_put(&h->rooms, room_name(r), r)) {
+        place_unref(r->place, 0);
+        mem_free(r);
+        return NULL;
+    }
+    place_bind(r->place, h->bit);
+    return r;
+}
+
+void room_release(struct room *r)
+{
+    assert(r->fan.count == 0);
+    map_take(&r->hub->rooms, room_name(r));
+    place_unref(r->place, r->hub->bit);
+    fan_fini(&r->fan);
+    mem_free(r);
+}
+
+void room_sweep(struct room *r)
+{
+    while (r->fan.count > 0)
+        membership_free(list_entry(r->fan.seats[r->fan.count - 1], struct membership, seat));
+    room_release(r);
+}
+
+struct room *room_find(struct hub *h, struct slice name)
+{
+    struct room *r = map_find(&h->rooms, name);
+
+    if (r && room_is_over(r)) {
+        room_sweep(r);
         return NULL;
     }
     return r;
 }
 
-void room_retire(struct room *r)
+struct slice room_name(const struct room *r)
 {
-    assert(list_empty(&r->members) && r->fan.count == 0);
-    map_take(&r->hub->rooms, room_name(r));
-}
-
-void room_unref(struct room *r)
-{
-    if (--r->refs)
-        return;
-    map_fini(&r->users);
-    fan_fini(&r->fan);
-    mem_free(r);
+    return place_name(r->place);
 }
 
 /* ---- joining and leaving ---- */
 
+/* As room_join, but PLACE_OVER when the room was emptied meanwhile. */
+static int try_join(struct conn *c, struct slice name, struct blob *info)
+{
+    struct room *r = room_find(c->hub, name);
+    struct membership *ms = r ? membership_find(c, r) : NULL;
+    struct kept_list kept;
+
+    if (ms)
+        return info ? membership_renew(ms, info) : 0;
+    if (c->room_count >= HUB_ROOMS_MAX)
+        return MT_EFULL;
+    if (!r && !(r = room_create(c->hub, name)))
+        return MT_ENOMEM;
+    int rc = membership_add(c, r, info, &kept);
+    if (rc && r->fan.count == 0)
+        room_release(r);
+    if (rc)
+        return rc;
+    kept_send_list(&kept, c->session);
+    hub_run_hooks(c->hub);
+    return 0;
+}
+
 int room_join(struct conn *c, struct slice name, struct blob *info)
 {
-    struct hub *h = c->hub;
+    int rc;
 
     if (!c->session || !session_is_open(c->session))
         return MT_ECLOSED;
     if (name.len == 0 || name.len > HUB_NAME_MAX)
         return MT_EINVALID;
-    struct room *r = room_find(h, name);
-    struct membership *ms = r ? membership_find(c, r) : NULL;
-    if (ms) {
-        if (info)
-            member_set_info(ms->member, info);
-        return 0;
-    }
-    if (c->room_count >= HUB_ROOMS_MAX)
-        return MT_EFULL;
-    if (!r && !(r = room_create(h, name)))
-        return MT_ENOMEM;
-    r->refs++; /* a new room without its first member must go again */
-    int rc = membership_add(c, r, info);
-    if (rc && r->people == 0)
-        room_retire(r);
-    room_unref(r);
-    if (rc)
-        return rc;
-    kept_send(&h->kept, name, c->session);
-    hub_run_hooks(h);
-    return 0;
+    do
+        rc = try_join(c, name, info);
+    while (rc == PLACE_OVER);
+    return rc;
 }
 
 bool room_leave(struct conn *c, struct slice name)
@@ -79,18 +103,55 @@ bool room_leave(struct conn *c, struct slice name)
 
     if (!ms)
         return false;
-    membership_remove(ms, false);
+    bool was_member = membership_remove(ms, false);
     hub_run_hooks(h);
-    return true;
+    return was_member;
+}
+
+bool room_has_conn(struct hub *h, struct slice room, const struct conn *c)
+{
+    const struct room *r = room_find(h, room);
+
+    return r && membership_find(c, r);
+}
+
+/* ---- emptying ---- */
+
+/* A letter: the room was emptied elsewhere. One of that name that has begun since then stays. */
+static void sweep_here(struct hub *h, const struct parcel *p)
+{
+    room_find(h, p->t.name);
+}
+
+/* Everybody out, in one step. The workers that have connections there. */
+static uint64_t empty_place(struct hub *h, struct place *p)
+{
+    uint64_t workers = p->bound;
+
+    while (!list_empty(&p->members))
+        member_leave(h, list_entry(p->members.next, struct member, in_place));
+    map_take(&p->stripe->map, place_name(p));
+    p->over = true;
+    place_publish(p);
+    return workers;
 }
 
 void room_empty(struct hub *h, struct slice room)
 {
-    struct room *r = room_find(h, room);
+    struct stripe *s = crew_stripe(h->crew, h->crew->rooms_by_name, room);
+    uint64_t workers = 0;
 
-    if (!r)
-        return;
-    member_remove_all(r);
+    crew_lock(h->crew, s);
+    struct place *p = map_find(&s->map, room);
+    if (p && p->people)
+        workers = empty_place(h, p);
+    crew_unlock(h->crew, s);
+    room_find(h, room); /* sweeps it */
+    if (workers & ~h->bit) {
+        struct parcel *parcel = parcel_create(h, &(struct parcel_text){.fn = sweep_here, .name = room});
+        if (parcel) /* without it the others notice when they next look at the room */
+            parcel_send(h, parcel, workers);
+    }
     hub_run_hooks(h);
 }
 
@@ -104,86 +165,144 @@ static uint64_t outbox_key(struct slice room, struct slice key)
     return key.len && !hash ? 1 : hash;
 }
 
+/* Who joined after a message was kept has had it, or what came after it, with the room's other current messages. */
+static void hide_late(struct room *r, uint64_t stamp, bool hidden)
+{
+    for (uint32_t i = 0; i < r->fan.count; i++) {
+        const struct membership *ms = list_entry(r->fan.seats[i], struct membership, seat);
+        if (ms->joined >= stamp)
+            r->fan.sessions[i] = hidden ? NULL : ms->conn->session;
+    }
+}
+
+static bool is_replaced(struct hub *h, const struct parcel_text *t)
+{
+    struct stripe *s = crew_stripe(h->crew, h->crew->rooms_by_name, t->name);
+
+    crew_lock(h->crew, s);
+    bool replaced = kept_stamp(crew_kept(h->crew, s), t->name, t->key) > t->stamp;
+    crew_unlock(h->crew, s);
+    return replaced;
+}
+
+/* A letter. A message that was kept and is replaced by now is not sent: its successor is here already, or on its way. */
+static void send_here(struct hub *h, const struct parcel *p)
+{
+    struct room *r = room_find(h, p->t.name);
+    bool late = r && p->t.stamp && r->last_joined >= p->t.stamp;
+
+    if (!r || (p->t.stamp && is_replaced(h, &p->t)))
+        return;
+    if (late)
+        hide_late(r, p->t.stamp, true);
+    hub_fan_out(h, r, p->t.packet, &p->t.opts, &p->t.except);
+    if (late)
+        hide_late(r, p->t.stamp, false);
+}
+
+/* What goes to the other workers; NULL when memory runs out. Not inlined: most sends stay here and do without it. */
+static __attribute__((noinline)) struct parcel *make_parcel(struct hub *h, struct slice room, struct packet *p, struct slice key,
+                                                            const struct outbox_opts *o, const struct hub_except *except)
+{
+    struct parcel_text t = {.fn = send_here, .packet = p, .opts = *o, .name = room, .key = key};
+
+    if (except)
+        t.except = *except;
+    return parcel_create(h, &t);
+}
+
+/* Keep it for those who join; *workers are those who had members at this moment, all others find it when they join. 0 or
+ * MT_ENOMEM. */
+static int keep(struct hub *h, struct slice room, struct slice key, uint64_t hash, struct packet *p, uint64_t *stamp,
+                uint64_t *workers)
+{
+    struct stripe *s = crew_stripe(h->crew, h->crew->rooms_by_name, room);
+    struct kept_store *k = crew_kept(h->crew, s);
+
+    crew_lock(h->crew, s);
+    const struct place *place = map_find(&s->map, room);
+    *stamp = atomic_fetch_add(&h->crew->kept_clock, 1) + 1;
+    *workers = place ? atomic_load(&place->workers) : 0;
+    size_t before = k->bytes;
+    int rc = kept_put(k, room, key, hash, *stamp, p);
+    size_t after = k->bytes;
+    crew_unlock(h->crew, s);
+    crew_kept_changed(h->crew, before, after);
+    return rc;
+}
+
+/* The workers that have members, as far as senders know. */
+static uint64_t workers_of(struct hub *h, const struct room *r, struct slice name)
+{
+    if (r)
+        return atomic_load_explicit(&r->place->workers, memory_order_acquire);
+    return h->crew->workers > 1 ? place_workers(h->crew, name) : 0;
+}
+
 int room_send(struct hub *h, struct slice room, struct packet *p, struct slice key, bool is_volatile,
               const struct hub_except *except)
 {
     struct outbox_opts opts = {.is_volatile = is_volatile, .key = outbox_key(room, key)};
     struct room *r = room_find(h, room);
+    bool keeps = key.len && h->events->current && h->events->current(h->arg, room);
+    uint64_t stamp = 0, workers = workers_of(h, r, room);
+    struct parcel *parcel = NULL;
 
-    if (key.len && h->events->current && h->events->current(h->arg, room) && kept_put(&h->kept, room, key, opts.key, p))
+    /* First of all, so that nothing is sent without memory. A kept one learns only below where it has to go. */
+    if ((workers & ~h->bit) || (keeps && h->crew->workers > 1))
+        if (!(parcel = make_parcel(h, room, p, keeps ? key : SLICE(""), &opts, except)))
+            return MT_ENOMEM;
+    if (keeps && keep(h, room, key, opts.key, p, &stamp, &workers)) {
+        parcel_drop(parcel);
         return MT_ENOMEM;
+    }
     if (r)
         hub_fan_out(h, r, p, &opts, except);
+    if (parcel) {
+        parcel->t.stamp = stamp;
+        parcel_send(h, parcel, workers);
+    }
     return 0;
+}
+
+bool room_is_heard(struct hub *h, struct slice room)
+{
+    return room_find(h, room) || workers_of(h, NULL, room);
 }
 
 bool room_forget(struct hub *h, struct slice room, struct slice key)
 {
-    return kept_forget(&h->kept, room, key);
+    struct stripe *s = crew_stripe(h->crew, h->crew->rooms_by_name, room);
+    struct kept_store *k = crew_kept(h->crew, s);
+
+    crew_lock(h->crew, s);
+    size_t before = k->bytes;
+    bool found = kept_forget(k, room, key);
+    size_t after = k->bytes;
+    crew_unlock(h->crew, s);
+    crew_kept_changed(h->crew, before, after);
+    return found;
 }
 
-/* ---- looking ---- */
+/* ---- closing ---- */
 
-struct room *room_find(const struct hub *h, struct slice name)
+static void close_here(struct hub *h, const struct parcel *p)
 {
-    return map_find(&h->rooms, name);
+    const struct room *r = room_find(h, p->t.name);
+
+    for (uint32_t i = 0; r && i < r->fan.count; i++) /* nothing calls back from session_close */
+        if (r->fan.sessions[i])
+            session_close(r->fan.sessions[i], p->t.code, p->t.reason);
 }
 
-bool room_has_conn(const struct room *r, const struct conn *c)
+int room_close(struct hub *h, struct slice room, unsigned code, struct slice reason)
 {
-    return membership_find(c, r) != NULL;
-}
+    uint64_t workers = workers_of(h, room_find(h, room), room);
+    struct parcel *p = parcel_create(h, &(struct parcel_text){.fn = close_here, .name = room, .code = code, .reason = reason});
 
-bool room_has_user(const struct room *r, struct slice user)
-{
-    return member_find(r, map_find(&r->hub->users, user)) != NULL;
-}
-
-size_t room_count(const struct room *r)
-{
-    return r->people;
-}
-
-size_t room_conns(const struct room *r)
-{
-    return r->fan.count;
-}
-
-struct slice room_name(const struct room *r)
-{
-    return (struct slice){r->name, r->name_len};
-}
-
-bool room_next_person(const struct room *r, struct list_node **node, struct person *out)
-{
-    *node = *node ? (*node)->next : r->members.next;
-    if (*node == &r->members)
-        return false;
-    const struct member *m = list_entry(*node, struct member, in_room);
-    *out = (struct person){user_id(m->user), m->conn, m->info};
-    return true;
-}
-
-conn_id *room_members(const struct room *r, size_t *count)
-{
-    *count = 0;
-    if (!r->fan.count)
-        return NULL;
-    conn_id *ids = mem_alloc(r->fan.count * sizeof(*ids));
-    if (!ids)
-        return NULL;
-    for (; *count < r->fan.count; ++*count)
-        ids[*count] = list_entry(r->fan.seats[*count], struct membership, seat)->conn->id;
-    return ids;
-}
-
-struct room *room_next(const struct hub *h, struct slice prefix, size_t *at)
-{
-    struct slice name;
-    struct room *r;
-
-    while ((r = map_next(&h->rooms, at, &name)))
-        if (name.len >= prefix.len && (!prefix.len || memcmp(name.data, prefix.data, prefix.len) == 0))
-            return r;
-    return NULL;
+    if (!p)
+        return MT_ENOMEM;
+    close_here(h, p);
+    parcel_send(h, p, workers);
+    return 0;
 }

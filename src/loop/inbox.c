@@ -64,15 +64,22 @@ static struct letter *take_all(struct inbox *b)
     return first;
 }
 
+static void open_list(struct letter *l, bool delivered)
+{
+    struct letter *next;
+
+    for (; l; l = next) {
+        next = l->next; /* the letter frees itself */
+        l->open(l, delivered);
+    }
+}
+
 static void open_all(struct inbox *b, bool delivered)
 {
-    struct letter *l, *next;
+    struct letter *l;
 
     while ((l = take_all(b)) != NULL)
-        for (; l; l = next) {
-            next = l->next; /* the letter frees itself */
-            l->open(l, delivered);
-        }
+        open_list(l, delivered);
 }
 
 void inbox_drain(struct inbox *b)
@@ -83,9 +90,15 @@ void inbox_drain(struct inbox *b)
     b->draining = false;
 }
 
+/* What comes meanwhile wakes the loop again: letters that cause letters must not keep it from its sockets and timers. */
 static void on_wake(void *arg)
 {
-    inbox_drain(arg);
+    struct inbox *b = arg;
+
+    assert(!b->draining);
+    b->draining = true;
+    open_list(take_all(b), true);
+    b->draining = false;
 }
 
 /* ---- life ---- */

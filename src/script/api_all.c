@@ -6,6 +6,7 @@
 #include "script/api_json.h"
 #include "script/api_log.h"
 #include "script/api_room.h"
+#include "script/api_signal.h"
 #include "script/api_store.h"
 #include "script/api_task.h"
 #include "script/api_timer.h"
@@ -24,7 +25,7 @@ static const struct api apis[] = {
     {NULL, api_env_fill},           {api_crypto_open, api_crypto_fill}, {api_store_open, api_store_fill},
     {api_task_open, api_task_fill}, {api_timer_open, api_timer_fill},   {NULL, api_reject_fill},
     {api_req_open, NULL},           {api_conn_open, api_conn_fill},     {api_user_open, api_user_fill},
-    {api_room_open, api_room_fill},
+    {api_room_open, api_room_fill}, {NULL, api_signal_fill},
 };
 
 void api_all_open(lua_State *L)

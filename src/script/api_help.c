@@ -87,9 +87,16 @@ int api_push_scratch(lua_State *L)
     struct buf *scratch = &script_of(L)->scratch;
 
     lua_pushlstring(L, (const char *)scratch->data, scratch->len);
+    api_free_scratch(L);
+    return 1;
+}
+
+void api_free_scratch(lua_State *L)
+{
+    struct buf *scratch = &script_of(L)->scratch;
+
     if (scratch->cap > SCRATCH_KEEP)
         buf_fini(scratch);
-    return 1;
 }
 
 void api_seal_metatable(lua_State *L)

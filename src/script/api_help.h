@@ -18,6 +18,8 @@ int api_raise_unknown(lua_State *L, int arg, const char *what, struct slice word
 bool api_check_table(lua_State *L, int arg, const char *const *names);
 /* Pushes what is in the script's scratch buffer as a string, and gives the buffer back when it has grown large. Returns 1. */
 int api_push_scratch(lua_State *L);
+/* Gives the script's scratch buffer back when it has grown large. Its content is gone. */
+void api_free_scratch(struct lua_State *L);
 /* Sets __metatable, so that scripts cannot reach the metatable on top of the stack. */
 void api_seal_metatable(lua_State *L);
 #endif

@@ -36,7 +36,7 @@ static int send_message(lua_State *L, enum frame_op op, const char *function)
 
     send_check(L, 2, op, function, &args);
     /* Nobody hears it, and without a key nothing is kept for those who come later. */
-    if (args.key.len == 0 && room_find(hub, room) == NULL)
+    if (args.key.len == 0 && !room_is_heard(hub, room))
         return script_push_result(L, 0);
     struct packet *p = packet_create(op, args.data.data, args.data.len);
     int err = p != NULL ? room_send(hub, room, p, args.key, args.is_volatile, &args.except) : MT_ENOMEM;
@@ -71,15 +71,16 @@ static int l_room_forget(lua_State *L)
 /* room:has(conn or user) -> boolean */
 static int l_room_has(lua_State *L)
 {
-    const struct room *room = room_find(script_hub(L), check_room(L));
-    bool found = false;
+    struct slice room = check_room(L);
+    struct hub *hub = script_hub(L);
+    bool found;
     conn_id id;
 
     if (api_conn_test(L, 2, &id)) {
-        const struct conn *c = conn_find(script_hub(L), id);
-        found = room != NULL && c != NULL && room_has_conn(room, c);
+        const struct conn *c = conn_find(hub, id);
+        found = c != NULL && room_has_conn(hub, room, c);
     } else if (lua_type(L, 2) == LUA_TSTRING) {
-        found = room != NULL && room_has_user(room, api_check_string(L, 2));
+        found = room_has_user(hub, room, api_check_string(L, 2));
     } else {
         return luaL_typeerror(L, 2, "conn or user id");
     }
@@ -90,9 +91,7 @@ static int l_room_has(lua_State *L)
 /* room:count() -> people */
 static int l_room_count(lua_State *L)
 {
-    const struct room *room = room_find(script_hub(L), check_room(L));
-
-    lua_pushinteger(L, room != NULL ? (lua_Integer)room_count(room) : 0);
+    lua_pushinteger(L, (lua_Integer)room_count(script_hub(L), check_room(L)));
     return 1;
 }
 
@@ -110,23 +109,37 @@ void api_room_push_member(lua_State *L, const struct person *p)
     conn_name(p->conn, name);
     lua_pushstring(L, name);
     lua_setfield(L, -2, "id");
-    if (p->info != NULL && json_decode(L, (const char *)p->info->data, p->info->len, &why) == 0)
+    if (p->info.data != NULL && json_decode(L, p->info.data, p->info.len, &why) == 0)
         lua_setfield(L, -2, "info");
+}
+
+/* An empty buffer of the script for a list of the hub, so that a raise loses nothing. Nothing else uses it until the list is read.
+ */
+static struct buf *take_scratch(lua_State *L)
+{
+    struct buf *scratch = &script_of(L)->scratch;
+
+    scratch->len = 0;
+    return scratch;
 }
 
 /* room:members() -> list of { user =, id =, info = } in the order in which they came */
 static int l_room_members(lua_State *L)
 {
-    const struct room *room = room_find(script_hub(L), check_room(L));
-    struct list_node *node = NULL;
+    struct slice room = check_room(L), left;
+    struct buf *list = take_scratch(L);
     struct person p;
     lua_Integer i = 0;
+    int count = room_members(script_hub(L), room, list);
 
-    lua_createtable(L, room != NULL ? (int)room_count(room) : 0, 0);
-    while (room != NULL && room_next_person(room, &node, &p)) {
+    if (count < 0)
+        return luaL_error(L, "room:members: out of memory");
+    lua_createtable(L, count, 0);
+    for (left = buf_slice(list); person_next(&left, &p);) {
         api_room_push_member(L, &p);
         lua_rawseti(L, -2, ++i);
     }
+    api_free_scratch(L);
     json_mark_array(L);
     return 1;
 }
@@ -153,20 +166,12 @@ static int l_room_empty(lua_State *L)
 /* room:close_all(code=1000, reason): closes the connections of all members */
 static int l_room_close_all(lua_State *L)
 {
-    struct slice name = check_room(L);
-    struct hub *hub = script_hub(L);
+    struct slice room = check_room(L);
     struct close_args args;
-    size_t count = 0;
 
     send_check_close(L, 2, "room:close_all", &args);
-    const struct room *room = room_find(hub, name);
-    conn_id *ids = room != NULL ? room_members(room, &count) : NULL;
-    for (size_t i = 0; i < count; i++) {
-        const struct conn *c = conn_find(hub, ids[i]);
-        if (c != NULL && c->session != NULL)
-            session_close(c->session, args.code, args.reason);
-    }
-    mem_free(ids);
+    if (room_close(script_hub(L), room, args.code, args.reason) != 0)
+        return luaL_error(L, "room:close_all: out of memory");
     return 0;
 }
 
@@ -242,21 +247,24 @@ static int l_tide_room(lua_State *L)
 /* tide.rooms(prefix="") -> list of { name =, count = } of rooms that somebody is in */
 static int l_tide_rooms(lua_State *L)
 {
-    struct slice prefix = lua_isnoneornil(L, 1) ? SLICE("") : api_check_string(L, 1);
-    const struct room *room;
+    struct slice prefix = lua_isnoneornil(L, 1) ? SLICE("") : api_check_string(L, 1), left, name;
+    struct buf *list = take_scratch(L);
     lua_Integer i = 0;
-    size_t at = 0;
+    size_t people;
+    int count = room_list(script_hub(L), prefix, list);
 
-    lua_newtable(L);
-    while ((room = room_next(script_hub(L), prefix, &at)) != NULL) {
-        struct slice name = room_name(room);
+    if (count < 0)
+        return luaL_error(L, "tide.rooms: out of memory");
+    lua_createtable(L, count, 0);
+    for (left = buf_slice(list); room_list_next(&left, &name, &people);) {
         lua_createtable(L, 0, 2);
         lua_pushlstring(L, name.data, name.len);
         lua_setfield(L, -2, "name");
-        lua_pushinteger(L, (lua_Integer)room_count(room));
+        lua_pushinteger(L, (lua_Integer)people);
         lua_setfield(L, -2, "count");
         lua_rawseti(L, -2, ++i);
     }
+    api_free_scratch(L);
     json_mark_array(L);
     return 1;
 }

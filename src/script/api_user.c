@@ -34,20 +34,17 @@ static struct slice check_user(lua_State *L)
     return (struct slice){h->id, h->len};
 }
 
-static const struct user *find_user(lua_State *L)
+static struct whom whom_user(lua_State *L)
 {
-    struct slice id = check_user(L);
-
-    return id.len > 0 ? user_find(script_hub(L), id) : NULL;
+    return (struct whom){0, check_user(L)};
 }
 
-/* The connection of the remote handle at 1 as long as it has a socket, else NULL. */
-static struct conn *find_conn(lua_State *L)
+/* Id 0 for what no connection is called; as no user is called "", that is nobody. */
+static struct whom whom_conn(lua_State *L)
 {
     const struct remote_handle *h = luaL_checkudata(L, 1, REMOTE_TYPE);
-    struct conn *c = h->id != 0 ? conn_find(script_hub(L), h->id) : NULL;
 
-    return c != NULL && c->session != NULL ? c : NULL;
+    return (struct whom){h->id, SLICE("")};
 }
 
 bool api_user_test(lua_State *L, int index, struct slice *user, conn_id *conn)
@@ -64,21 +61,61 @@ bool api_user_test(lua_State *L, int index, struct slice *user, conn_id *conn)
     return u->magic == &user_magic || u->magic == &remote_magic;
 }
 
+/* ---- what both do ---- */
+
+/* The message goes to connections of any worker in one packet. */
+static int send_packet(lua_State *L, const struct whom *w, const struct send_args *args)
+{
+    struct outbox_opts opts;
+    struct packet *p = packet_create(args->op, args->data.data, args->data.len);
+    int err = p != NULL ? whom_send(script_hub(L), w, p, send_options(args, &opts), &args->except) : MT_ENOMEM;
+
+    packet_unref(p);
+    return script_push_result(L, err);
+}
+
+static int push_close(lua_State *L, const struct whom *w, const char *function)
+{
+    struct close_args args;
+
+    send_check_close(L, 2, function, &args);
+    return script_push_result(L, whom_close(script_hub(L), w, args.code, args.reason));
+}
+
+static int push_join(lua_State *L, const struct whom *w, const char *function)
+{
+    struct slice room = send_check_room(L, 2);
+
+    script_check_acting(L, function);
+    struct blob *info = send_take_info(L, 3, function);
+    int err = whom_join(script_hub(L), w, room, info);
+    blob_unref(info);
+    return script_push_result(L, err);
+}
+
+static int push_leave(lua_State *L, const struct whom *w, const char *function)
+{
+    struct slice room = send_check_room(L, 2);
+
+    script_check_acting(L, function);
+    int left = whom_leave(script_hub(L), w, room);
+    if (left < 0)
+        return script_push_result(L, left);
+    lua_pushboolean(L, left);
+    return 1;
+}
+
 /* ---- user ---- */
 
 static int user_message(lua_State *L, enum frame_op op, const char *function)
 {
-    struct slice id = check_user(L);
-    struct outbox_opts opts;
+    struct whom w = whom_user(L);
     struct send_args args;
 
     send_check(L, 2, op, function, &args);
-    if (find_user(L) == NULL)
+    if (user_count(script_hub(L), w.user) == 0)
         return script_push_result(L, MT_EOFFLINE);
-    struct packet *p = packet_create(op, args.data.data, args.data.len);
-    int err = p != NULL ? user_send(script_hub(L), id, p, send_options(&args, &opts), &args.except) : MT_ENOMEM;
-    packet_unref(p);
-    return script_push_result(L, err);
+    return send_packet(L, &w, &args);
 }
 
 /* user:send(text or table, opts) -> ok */
@@ -93,79 +130,34 @@ static int l_user_send_binary(lua_State *L)
     return user_message(L, FRAME_BINARY, "user:send_binary");
 }
 
-/* The ids of the user's connections, to be freed by the caller, who must not raise while it has them: closing, joining and
- * leaving run hooks, which may change the list. NULL with *count 0 when nobody is there. */
-static conn_id *take_conns(const struct user *u, size_t *count)
-{
-    *count = 0;
-    return u != NULL ? user_conns(u, count) : NULL;
-}
-
 /* user:close(code=1000, reason) -> ok */
 static int l_user_close(lua_State *L)
 {
-    struct close_args args;
-    size_t count;
+    struct whom w = whom_user(L);
 
-    send_check_close(L, 2, "user:close", &args);
-    conn_id *ids = take_conns(find_user(L), &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct conn *c = conn_find(script_hub(L), ids[i]);
-        if (c != NULL && c->session != NULL)
-            session_close(c->session, args.code, args.reason);
-    }
-    mem_free(ids);
-    return script_push_result(L, count > 0 ? 0 : MT_EOFFLINE);
+    return push_close(L, &w, "user:close");
 }
 
 /* user:join(room, info) -> ok */
 static int l_user_join(lua_State *L)
 {
-    struct slice room = send_check_room(L, 2);
-    const struct user *u = find_user(L);
-    size_t count;
-    int err = 0;
+    struct whom w = whom_user(L);
 
-    script_check_acting(L, "user:join");
-    struct blob *info = send_take_info(L, 3, "user:join");
-    conn_id *ids = take_conns(u, &count);
-    for (size_t i = 0; i < count && err == 0; i++) {
-        struct conn *c = conn_find(script_hub(L), ids[i]);
-        if (c != NULL && c->session != NULL)
-            err = room_join(c, room, info);
-    }
-    mem_free(ids);
-    blob_unref(info);
-    return script_push_result(L, count > 0 ? err : MT_EOFFLINE);
+    return push_join(L, &w, "user:join");
 }
 
 /* user:leave(room) -> whether one of the connections was a member | nil, message, name */
 static int l_user_leave(lua_State *L)
 {
-    struct slice room = send_check_room(L, 2);
-    bool left = false;
-    size_t count;
+    struct whom w = whom_user(L);
 
-    script_check_acting(L, "user:leave");
-    conn_id *ids = take_conns(find_user(L), &count);
-    for (size_t i = 0; i < count; i++) {
-        struct conn *c = conn_find(script_hub(L), ids[i]);
-        if (c != NULL)
-            left |= room_leave(c, room);
-    }
-    mem_free(ids);
-    if (count == 0)
-        return script_push_result(L, MT_EOFFLINE);
-    lua_pushboolean(L, left);
-    return 1;
+    return push_leave(L, &w, "user:leave");
 }
 
 /* user:count() -> open connections */
 static int l_user_count(lua_State *L)
 {
-    const struct user *u = find_user(L);
-
-    lua_pushinteger(L, u != NULL ? (lua_Integer)user_count(u) : 0);
+    lua_pushinteger(L, (lua_Integer)user_count(script_hub(L), check_user(L)));
     return 1;
 }
 
@@ -173,14 +165,14 @@ static int l_user_count(lua_State *L)
 
 static int remote_message(lua_State *L, enum frame_op op, const char *function)
 {
+    struct whom w = whom_conn(L);
     struct outbox_opts opts;
     struct send_args args;
 
-    luaL_checkudata(L, 1, REMOTE_TYPE);
     send_check(L, 2, op, function, &args);
-    struct conn *c = find_conn(L);
-    if (c == NULL)
-        return script_push_result(L, MT_EOFFLINE);
+    struct conn *c = conn_find(script_hub(L), w.conn);
+    if (c == NULL || c->session == NULL)
+        return send_packet(L, &w, &args);
     if (send_excepts(&args, c))
         return script_push_result(L, 0);
     int err = conn_send(c, op, args.data.data, args.data.len, send_options(&args, &opts));
@@ -199,37 +191,23 @@ static int l_remote_send_binary(lua_State *L)
 
 static int l_remote_close(lua_State *L)
 {
-    struct close_args args;
+    struct whom w = whom_conn(L);
 
-    send_check_close(L, 2, "conn:close", &args);
-    struct conn *c = find_conn(L);
-    return script_push_result(L, c != NULL && session_close(c->session, args.code, args.reason) == 0 ? 0 : MT_EOFFLINE);
+    return push_close(L, &w, "conn:close");
 }
 
 static int l_remote_join(lua_State *L)
 {
-    struct slice room = send_check_room(L, 2);
-    struct conn *c = find_conn(L);
+    struct whom w = whom_conn(L);
 
-    script_check_acting(L, "conn:join");
-    if (c == NULL)
-        return script_push_result(L, MT_EOFFLINE);
-    struct blob *info = send_take_info(L, 3, "conn:join");
-    int err = room_join(c, room, info);
-    blob_unref(info);
-    return script_push_result(L, err == MT_ECLOSED ? MT_EOFFLINE : err);
+    return push_join(L, &w, "conn:join");
 }
 
 static int l_remote_leave(lua_State *L)
 {
-    struct slice room = send_check_room(L, 2);
-    struct conn *c = find_conn(L);
+    struct whom w = whom_conn(L);
 
-    script_check_acting(L, "conn:leave");
-    if (c == NULL)
-        return script_push_result(L, MT_EOFFLINE);
-    lua_pushboolean(L, room_leave(c, room));
-    return 1;
+    return push_leave(L, &w, "conn:leave");
 }
 
 static const luaL_Reg user_methods[] = {{"send", l_user_send},
@@ -281,9 +259,9 @@ static int l_tide_broadcast(lua_State *L)
     struct packet *p = packet_create(FRAME_TEXT, args.data.data, args.data.len);
     if (p == NULL)
         return script_push_result(L, MT_ENOMEM);
-    hub_broadcast(script_hub(L), p, send_options(&args, &opts), &args.except);
+    int err = hub_broadcast(script_hub(L), p, send_options(&args, &opts), &args.except);
     packet_unref(p);
-    return script_push_result(L, 0);
+    return script_push_result(L, err);
 }
 
 static const luaL_Reg tide_functions[] = {

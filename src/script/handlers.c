@@ -39,7 +39,7 @@ static const struct key level_keys[] = {
 static const struct key app_keys[] = {
     {"on_start", KEY_HANDLER, offsetof(struct handlers, on_start)},
     {"on_stop", KEY_HANDLER, offsetof(struct handlers, on_stop)},
-    {"on_signal", KEY_HANDLER, NO_PLACE},
+    {"on_signal", KEY_HANDLER, offsetof(struct handlers, on_signal)},
     {"on_upgrade", KEY_HANDLER, offsetof(struct handlers, on_upgrade)},
     {"routes", KEY_TABLE, NO_PLACE},
     {"rooms", KEY_TABLE, NO_PLACE},
@@ -555,7 +555,7 @@ void handlers_load(lua_State *L, struct version *v)
     int app = lua_gettop(L);
 
     init_level(&h->app);
-    h->on_start = h->on_stop = h->on_upgrade = LUA_NOREF;
+    h->on_start = h->on_stop = h->on_signal = h->on_upgrade = LUA_NOREF;
     v->handlers = h;
     luaL_checkstack(L, 16, "handlers");
     if (!lua_istable(L, app))
@@ -608,6 +608,7 @@ void handlers_free(lua_State *L, struct handlers *h)
     script_unref(L, &h->on_start);
     script_unref(L, &h->on_stop);
     script_unref(L, &h->on_upgrade);
+    script_unref(L, &h->on_signal);
     free_level(L, &h->app);
     mem_free(h->routes);
     mem_free(h->rooms);

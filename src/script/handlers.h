@@ -36,7 +36,7 @@ struct room_kind {
 
 struct handlers {
     struct level app;
-    int on_start, on_stop, on_upgrade;
+    int on_start, on_stop, on_signal, on_upgrade;
     bool has_routes;      /* then only listed paths exist */
     struct route *routes; /* owned, most specific first */
     size_t route_count;

@@ -54,7 +54,7 @@ static void add_counted(struct script *s, const struct version *v, struct buf *o
     add_count(out, count_tasks(s, v, 1u << TASK_SPAWNED), "spawned task");
     add_count(out, count_tasks(s, v, 1u << TASK_TIMER), "waiting timer function");
     add_count(out, timers, "timer");
-    if (v->refs > v->tasks + timers && add_comma(out) == 0)
+    if (v == s->fallback && add_comma(out) == 0)
         buf_add_text(out, "kept for a rollback");
 }
 

@@ -59,6 +59,7 @@ static struct script_config scratch_config(const struct script_config *c, struct
     struct script_config scratch = *c;
 
     scratch.loop = loop;
+    scratch.crew = NULL;
     scratch.on_error = NULL;
     return scratch;
 }

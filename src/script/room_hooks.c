@@ -1,9 +1,10 @@
-/* room_hooks.c - what the hub asks and tells about rooms: grace, current, on_join, on_leave.
+/* room_hooks.c - what the hub asks and tells: grace and current of rooms, on_join and on_leave, signals.
  *
  * The hub tells of a person while a handler may be running (conn:join inside of it), so a hook is a task of its own that runs
  * behind it.
  */
 #include "script/api_room.h"
+#include "script/api_signal.h"
 #include "script/dispatch.h"
 #include "script/handlers.h"
 #include "script/task.h"
@@ -15,9 +16,8 @@
 struct hook {
     struct script *script;
     bool joined;
-    struct slice room, user; /* behind the struct */
-    conn_id conn;
-    struct blob *info; /* counted, or NULL */
+    struct slice room; /* this and person's texts lie behind the struct */
+    struct person person;
 };
 
 static const struct room_kind *kind_of(struct script *s, struct slice room)
@@ -44,7 +44,7 @@ static int run_hook(lua_State *L)
     script_core_begin(h->script);
     lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
     api_room_push(L, h->room);
-    api_room_push_member(L, &(struct person){h->user, h->conn, h->info});
+    api_room_push_member(L, &h->person);
     script_core_end(h->script);
     lua_callk(L, 2, 0, 0, end_of_hook);
     return 0;
@@ -52,24 +52,32 @@ static int run_hook(lua_State *L)
 
 static void hook_done(struct task *t, enum task_end end)
 {
-    struct hook *h = t->arg;
+    mem_free(t->arg);
+}
 
-    blob_unref(h->info);
-    mem_free(h);
+static struct slice copy_text(char **at, struct slice text)
+{
+    struct slice copy = {text.data ? *at : NULL, text.len};
+
+    if (text.len)
+        memcpy(*at, text.data, text.len);
+    *at += text.len;
+    return copy;
 }
 
 static struct hook *make_hook(struct script *s, bool joined, struct slice room, const struct person *p)
 {
-    struct hook *h = mem_alloc(sizeof(*h) + room.len + p->user.len);
-    char *text;
+    struct hook *h = mem_alloc(sizeof(*h) + room.len + p->user.len + p->info.len);
+    char *at = (char *)(h + 1);
 
     if (!h)
         return NULL;
-    text = (char *)(h + 1);
-    *h = (struct hook){s, joined, {text, room.len}, {text + room.len, p->user.len}, p->conn, p->info ? blob_ref(p->info) : NULL};
-    memcpy(text, room.data, room.len);
-    if (p->user.len)
-        memcpy(text + room.len, p->user.data, p->user.len);
+    h->script = s;
+    h->joined = joined;
+    h->room = copy_text(&at, room);
+    h->person.conn = p->conn;
+    h->person.user = copy_text(&at, p->user);
+    h->person.info = copy_text(&at, p->info);
     return h;
 }
 
@@ -84,8 +92,6 @@ static void start_hook(struct script *s, bool joined, struct slice room, const s
     h = make_hook(s, joined, room, p);
     t = h ? dispatch_task(s, TASK_HOOK, run_hook, h, joined ? "on_join" : "on_leave") : NULL;
     if (!t) {
-        if (h)
-            blob_unref(h->info);
         mem_free(h);
         return;
     }
@@ -118,4 +124,17 @@ static bool current(void *arg, struct slice room)
     return kind && kind->current;
 }
 
-const struct hub_events room_hooks = {on_join, on_leave, grace, current};
+static void on_signal(void *arg, struct slice name, struct blob *value)
+{
+    api_signal_deliver(arg, name, value);
+}
+
+static void on_dropped(void *arg, unsigned worker, uint64_t count)
+{
+    const struct script *s = arg;
+
+    log_warn(s->log, NULL, "worker %u is too slow: %llu messages for its connections were dropped", worker,
+             (unsigned long long)count);
+}
+
+const struct hub_events room_hooks = {on_join, on_leave, grace, current, on_signal, on_dropped};

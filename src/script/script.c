@@ -124,7 +124,7 @@ static int open_parts(struct script *s, const struct script_config *c, char **er
         rc = open_memory(s, c->memory);
     if (rc == 0 && !(s->watch = watch_join(c->watchdog)))
         rc = MT_ENOMEM;
-    if (rc == 0 && !(s->hub = hub_create(s->loop, &room_hooks, s)))
+    if (rc == 0 && !(s->hub = hub_create(s->loop, &room_hooks, s, c->crew, (unsigned)c->worker)))
         rc = MT_ENOMEM;
     if (rc == 0)
         rc = vm_open(s, error);

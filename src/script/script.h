@@ -31,7 +31,8 @@ struct script_config {
     const char *path;              /* the script; modules are found beside it, then in library */
     const char *library;           /* folder of the shipped scripts, NULL for none */
     int worker;                    /* number of this worker, from 1; what chunks print while loading is logged by worker 1 */
-    unsigned workers;              /* how many there are, 1 */
+    unsigned workers;              /* of the server: 1 */
+    struct hub_crew *crew;         /* what the hubs of all workers share; borrowed. NULL: this one is alone */
     double time_budget;            /* script.time: seconds per entry, 1.0 */
     double load_budget;            /* reload.timeout: seconds per loading chunk, 0.5 */
     size_t memory_limit;           /* script.memory: bytes per VM, 256 MiB */

@@ -3,6 +3,8 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "hub/hub_impl.h"
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -19,6 +21,8 @@ static int take(struct session *s, const void *data, size_t len, const struct ou
         return MT_ECLOSED;
     s->messages++;
     s->opts = opts ? *opts : (struct outbox_opts){0};
+    if (s->heard)
+        s->heard(s, data, len);
     if (s->len + len + 2 <= sizeof(s->sent)) {
         memcpy(s->sent + s->len, data, len);
         s->len += len;
@@ -48,6 +52,92 @@ void session_send_many(struct session *const *list, size_t count, struct packet 
 bool session_is_open(const struct session *s)
 {
     return !s->closed;
+}
+
+int session_close(struct session *s, unsigned code, struct slice reason)
+{
+    if (s->closed)
+        return MT_ECLOSED;
+    s->closed = true;
+    s->close_code = code;
+    return 0;
+}
+
+/* ---- loop/inbox.h ---- */
+
+struct inbox {
+    pthread_mutex_t lock;
+    struct letter *first, **last; /* oldest first */
+    size_t count, limit;          /* letters that wait, and how many may */
+};
+
+static struct inbox *make_inbox(void)
+{
+    struct inbox *b = calloc(1, sizeof(*b));
+
+    pthread_mutex_init(&b->lock, NULL);
+    b->last = &b->first;
+    b->limit = SIZE_MAX;
+    return b;
+}
+
+static bool append(struct inbox *b, struct letter *l, size_t limit)
+{
+    pthread_mutex_lock(&b->lock);
+    bool fits = b->count < limit;
+    if (fits) {
+        l->next = NULL;
+        *b->last = l;
+        b->last = &l->next;
+        b->count++;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return fits;
+}
+
+void inbox_post(struct inbox *b, struct letter *l)
+{
+    append(b, l, SIZE_MAX);
+}
+
+bool inbox_offer(struct inbox *b, struct letter *l, size_t size)
+{
+    assert_true(size > 0);
+    return append(b, l, b->limit);
+}
+
+static bool open_all(struct inbox *b, bool delivered)
+{
+    struct letter *next;
+
+    pthread_mutex_lock(&b->lock);
+    struct letter *l = b->first;
+    b->first = NULL;
+    b->last = &b->first;
+    b->count = 0;
+    pthread_mutex_unlock(&b->lock);
+    bool some = l != NULL;
+    for (; l; l = next) {
+        next = l->next;
+        l->open(l, delivered);
+    }
+    return some;
+}
+
+bool fake_open_letters(struct fake_world *w)
+{
+    return open_all(w->inbox, true);
+}
+
+void fake_set_inbox_limit(struct fake_world *w, size_t letters)
+{
+    w->inbox->limit = letters;
+}
+
+void fake_settle(struct fake_world *crew)
+{
+    for (int quiet = 0, i = 0; quiet < FAKE_CREW; i = (i + 1) % FAKE_CREW)
+        quiet = fake_open_letters(&crew[i]) ? 0 : quiet + 1;
 }
 
 /* ---- loop/loop.h ---- */
@@ -80,6 +170,11 @@ void loop_timer_stop(struct loop *l, struct loop_timer *t)
     list_remove(&t->node);
 }
 
+uint64_t loop_now(const struct loop *l)
+{
+    return l->now;
+}
+
 bool loop_timer_active(const struct loop_timer *t)
 {
     return !list_empty(&t->node);
@@ -101,24 +196,28 @@ void fake_advance(struct fake_world *w, uint64_t ms)
 
 /* ---- struct hub_events ---- */
 
+static void write_log(struct fake_world *w, char sign, struct slice what, const char *sep, const char *who, struct slice more)
+{
+    int len = snprintf(w->log + w->log_len, sizeof(w->log) - w->log_len, "%c%.*s/%s%s%.*s ", sign, (int)what.len, what.data, who,
+                       more.data ? sep : "", (int)more.len, more.data ? more.data : "");
+    if (w->log_len + (size_t)len < sizeof(w->log))
+        w->log_len += (size_t)len;
+    else
+        w->log[w->log_len] = '\0'; /* full */
+}
+
 static void note(struct fake_world *w, bool join, struct slice room, const struct person *p)
 {
-    char who[HUB_NAME_MAX + 2];
+    char who[HUB_NAME_MAX + 2] = "#?";
     int n = 0;
 
     while (n < 64 && w->ids[n] != p->conn)
         n++;
     if (p->user.len)
         snprintf(who, sizeof(who), "%.*s", (int)p->user.len, p->user.data);
-    else
+    else if (n < 64)
         snprintf(who, sizeof(who), "#%d", n);
-    int len =
-        snprintf(w->log + w->log_len, sizeof(w->log) - w->log_len, "%c%.*s/%s%s%.*s ", join ? '+' : '-', (int)room.len, room.data,
-                 who, p->info ? "=" : "", p->info ? (int)p->info->len : 0, p->info ? (const char *)p->info->data : "");
-    if (w->log_len + (size_t)len < sizeof(w->log))
-        w->log_len += (size_t)len;
-    else
-        w->log[w->log_len] = '\0'; /* full */
+    write_log(w, join ? '+' : '-', room, "=", who, p->info);
     w->joins += join;
     w->leaves += !join;
     if (w->hook)
@@ -145,23 +244,36 @@ static bool current(void *arg, struct slice room)
     return ((struct fake_world *)arg)->current;
 }
 
+static void on_signal(void *arg, struct slice name, struct blob *value)
+{
+    write_log(arg, '!', name, "", "", (struct slice){(const char *)value->data, value->len});
+}
+
+static void on_dropped(void *arg, unsigned worker, uint64_t count)
+{
+    struct fake_world *w = arg;
+
+    w->dropped_calls++;
+    w->dropped += count;
+}
+
 /* ---- the world ---- */
 
-int fake_setup(void **state)
+static void make_world(struct fake_world *w, struct hub_crew *crew, unsigned worker)
 {
-    static const struct hub_events events = {on_join, on_leave, grace, current};
-    struct fake_world *w = calloc(1, sizeof(*w));
+    static const struct hub_events events = {on_join, on_leave, grace, current, on_signal, on_dropped};
 
     w->loop = calloc(1, sizeof(*w->loop));
     list_init(&w->loop->timers);
-    w->hub = hub_create(w->loop, &events, w);
-    *state = w;
-    return w->hub ? 0 : -1;
+    w->hub = hub_create(w->loop, &events, w, crew, worker);
+    if (crew) {
+        w->inbox = make_inbox();
+        hub_crew_set_inbox(crew, worker, w->inbox);
+    }
 }
 
-int fake_teardown(void **state)
+static void end_world(struct fake_world *w)
 {
-    struct fake_world *w = *state;
     uint32_t at = 0;
 
     w->hook = NULL;
@@ -172,8 +284,74 @@ int fake_teardown(void **state)
     for (size_t i = 0; i < w->session_count; i++)
         free(w->sessions[i]);
     free(w->loop);
+    if (w->inbox) {
+        open_all(w->inbox, false);
+        pthread_mutex_destroy(&w->inbox->lock);
+        free(w->inbox);
+    }
+}
+
+int fake_setup(void **state)
+{
+    struct fake_world *w = calloc(1, sizeof(*w));
+
+    make_world(w, NULL, 1);
+    *state = w;
+    return w->hub ? 0 : -1;
+}
+
+int fake_teardown(void **state)
+{
+    end_world(*state);
+    free(*state);
+    return 0;
+}
+
+static struct hub_crew *crew;
+
+int fake_crew_setup(void **state)
+{
+    struct fake_world *w = calloc(FAKE_CREW, sizeof(*w));
+
+    crew = hub_crew_create(FAKE_CREW);
+    for (unsigned i = 0; i < FAKE_CREW; i++)
+        make_world(&w[i], crew, i + 1);
+    *state = w;
+    return 0;
+}
+
+int fake_crew_teardown(void **state)
+{
+    struct fake_world *w = *state;
+
+    for (int i = 0; i < FAKE_CREW; i++)
+        end_world(&w[i]);
+    hub_crew_destroy(crew);
     free(w);
     return 0;
+}
+
+struct fake_world *fake_home(struct fake_world *w, const char *room)
+{
+    struct place *p = place_get(crew, slice_of(room));
+    unsigned home = p->home;
+
+    place_unref(p, 0);
+    return &w[home - 1];
+}
+
+void fake_people(struct fake_world *w, const char *room, char *text, size_t size)
+{
+    struct buf list = {0};
+    struct person p;
+    size_t len = 0;
+
+    text[0] = '\0';
+    assert_true(room_members(w->hub, slice_of(room), &list) >= 0);
+    for (struct slice left = buf_slice(&list); person_next(&left, &p);)
+        len += (size_t)snprintf(text + len, size - len, "%.*s%s%.*s ", p.user.len ? (int)p.user.len : 1, p.user.len ? p.user.data : "#",
+                                p.info.data ? "=" : "", (int)p.info.len, p.info.data ? p.info.data : "");
+    buf_fini(&list);
 }
 
 struct conn *fake_open(struct fake_world *w, const char *user)

@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "fake_hub.h"
+#include "hub/hub_impl.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -129,6 +130,42 @@ static void names_go_both_ways(void **state)
     assert_string_equal(name, "c0");
 }
 
+static void ids_carry_their_worker(void **state)
+{
+    struct fake_world *w = *state;
+
+    assert_int_equal(conn_worker(fake_open(w, "")->id), 1);
+    assert_int_equal(conn_worker(w->ids[0] | (conn_id)63 << 26), 64);
+    assert_null(conn_find(w->hub, w->ids[0] | (conn_id)63 << 26));
+    struct hub_crew *crew = hub_crew_create(64);
+    struct hub *last = hub_create(w->loop, w->hub->events, w, crew, 64);
+    struct session s = {0};
+    struct conn *c;
+    assert_int_equal(conn_open(last, &s, SLICE("ann"), &c), 0);
+    assert_int_equal(conn_worker(c->id), 64);
+    assert_ptr_equal(conn_find(last, c->id), c);
+    assert_null(conn_find(w->hub, c->id));
+    conn_close(c);
+    hub_destroy(last);
+    hub_crew_destroy(crew);
+    hub_crew_destroy(NULL);
+}
+
+static void a_signal_is_heard(void **state)
+{
+    struct fake_world *w = *state;
+    struct blob *value = blob_copy("42", 2);
+
+    assert_int_equal(hub_signal(w->hub, SLICE("tea"), value), 0);
+    fake_expect_log(w, "!tea/42 ");
+    mem_fail_at(1);
+    assert_int_equal(hub_signal(w->hub, SLICE("tea"), value), MT_ENOMEM);
+    mem_fail_at(0);
+    fake_expect_log(w, "");
+    assert_int_equal(value->refs, 1);
+    blob_unref(value);
+}
+
 static void malformed_names_are_no_id(void **state)
 {
     static const char *const bad[] = {
@@ -142,48 +179,80 @@ static void malformed_names_are_no_id(void **state)
 
 /* ---- people ---- */
 
+static size_t tabs(struct fake_world *w, const char *user)
+{
+    return user_count(w->hub, slice_of(user));
+}
+
 static void a_user_is_all_its_connections(void **state)
 {
     struct fake_world *w = *state;
-    struct list_node *node = NULL;
 
-    assert_null(user_find(w->hub, SLICE("ann")));
+    assert_int_equal(tabs(w, "ann"), 0);
     fake_open(w, "ann");
     fake_open(w, "bob");
     fake_open(w, "ann");
-    struct user *ann = user_find(w->hub, SLICE("ann"));
-    assert_int_equal(user_count(ann), 2);
-    assert_ptr_equal(user_next(ann, &node), w->conns[0]);
-    assert_ptr_equal(user_next(ann, &node), w->conns[2]);
-    assert_null(user_next(ann, &node));
-    assert_null(user_next(ann, &node));
+    assert_int_equal(tabs(w, "ann"), 2);
     conn_detach(w->conns[0]);
-    assert_int_equal(user_count(ann), 1);
+    assert_int_equal(tabs(w, "ann"), 1);
     conn_detach(w->conns[0]); /* again is nothing */
     conn_detach(w->conns[2]);
-    assert_null(user_find(w->hub, SLICE("ann")));
+    assert_int_equal(tabs(w, "ann"), 0);
     assert_true(slice_is(conn_user(w->conns[2]), SLICE("ann"))); /* for on_close */
 }
 
-static void a_users_connections_may_be_closed_on_the_walk(void **state)
+static void all_of_a_user_close_join_and_leave(void **state)
 {
     struct fake_world *w = *state;
-    struct list_node *node = NULL;
-    size_t count = 0;
+    struct whom ann = {0, SLICE("ann")}, nobody = {0, SLICE("nobody")}, no_user = {0, SLICE("")};
 
-    for (int i = 0; i < 5; i++)
-        fake_open(w, "ann");
-    struct user *ann = user_find(w->hub, SLICE("ann"));
-    conn_id *ids = user_conns(ann, &count);
-    assert_int_equal(count, 5);
-    for (size_t i = 0; i < count; i++)
-        assert_int_equal(ids[i], w->ids[i]);
-    mem_free(ids);
-    count = 0;
-    for (struct conn *c; (c = user_next(ann, &node)); count++)
-        conn_close(c);
-    assert_int_equal(count, 5);
-    assert_null(user_find(w->hub, SLICE("ann")));
+    fake_open(w, "ann");
+    fake_open(w, "bob");
+    fake_open(w, "ann");
+    assert_int_equal(whom_join(w->hub, &ann, SLICE("r"), NULL), 0);
+    assert_int_equal(room_count(w->hub, SLICE("r")), 1);
+    assert_true(room_has_conn(w->hub, SLICE("r"), w->conns[0]));
+    assert_true(room_has_conn(w->hub, SLICE("r"), w->conns[2]));
+    assert_int_equal(whom_leave(w->hub, &ann, SLICE("r")), 1);
+    assert_int_equal(whom_leave(w->hub, &ann, SLICE("r")), 0);
+    assert_int_equal(room_count(w->hub, SLICE("r")), 0);
+    assert_int_equal(whom_close(w->hub, &ann, 4002, SLICE("bye")), 0);
+    assert_int_equal(w->sessions[0]->close_code, 4002);
+    assert_int_equal(w->sessions[1]->close_code, 0);
+    assert_int_equal(w->sessions[2]->close_code, 4002);
+    assert_int_equal(whom_join(w->hub, &ann, SLICE("r"), NULL), MT_EOFFLINE); /* they are closing */
+    assert_int_equal(whom_join(w->hub, &ann, SLICE(""), NULL), MT_EINVALID);
+    for (int i = 0; i < 2; i++) {
+        const struct whom *gone = i ? &nobody : &no_user;
+        assert_int_equal(whom_join(w->hub, gone, SLICE("r"), NULL), MT_EOFFLINE);
+        assert_int_equal(whom_leave(w->hub, gone, SLICE("r")), MT_EOFFLINE);
+        assert_int_equal(whom_close(w->hub, gone, 1000, SLICE("")), MT_EOFFLINE);
+    }
+}
+
+static void one_connection_by_its_id(void **state)
+{
+    struct fake_world *w = *state;
+    struct packet *p = fake_packet("hi");
+
+    fake_open(w, "ann");
+    fake_open(w, "ann");
+    struct whom one = {w->ids[1], SLICE("")}, elsewhere = {w->ids[1] | 5u << 26, SLICE("")};
+    struct hub_except except = {.conns = &w->ids[1], .conn_count = 1};
+    assert_int_equal(whom_send(w->hub, &one, p, NULL, NULL), 0);
+    assert_int_equal(whom_send(w->hub, &one, p, NULL, &except), 0);
+    fake_expect_sent(w, 0, "");
+    fake_expect_sent(w, 1, "hi ");
+    assert_int_equal(whom_send(w->hub, &elsewhere, p, NULL, NULL), MT_EOFFLINE);
+    assert_int_equal(whom_join(w->hub, &one, SLICE("r"), NULL), 0);
+    assert_false(room_has_conn(w->hub, SLICE("r"), w->conns[0]));
+    assert_int_equal(whom_leave(w->hub, &one, SLICE("r")), 1);
+    assert_int_equal(whom_close(w->hub, &one, 4000, SLICE("")), 0);
+    assert_int_equal(whom_close(w->hub, &one, 4000, SLICE("")), MT_EOFFLINE);
+    assert_int_equal(whom_send(w->hub, &one, p, NULL, NULL), MT_EOFFLINE);
+    conn_detach(w->conns[1]);
+    assert_int_equal(whom_leave(w->hub, &one, SLICE("r")), MT_EOFFLINE);
+    packet_unref(p);
 }
 
 static void log_in_and_out(void **state)
@@ -193,16 +262,16 @@ static void log_in_and_out(void **state)
 
     assert_int_equal(conn_user(c).len, 0);
     assert_int_equal(conn_set_user(c, SLICE("ann")), 0);
-    assert_int_equal(user_count(user_find(w->hub, SLICE("ann"))), 1);
+    assert_int_equal(tabs(w, "ann"), 1);
     assert_int_equal(conn_set_user(c, SLICE("bob")), 0);
-    assert_null(user_find(w->hub, SLICE("ann")));
-    assert_int_equal(user_count(user_find(w->hub, SLICE("bob"))), 1);
+    assert_int_equal(tabs(w, "ann"), 0);
+    assert_int_equal(tabs(w, "bob"), 1);
     assert_int_equal(conn_set_user(c, conn_user(c)), 0); /* the same: nothing */
     assert_int_equal(conn_set_user(c, SLICE("")), 0);
-    assert_null(user_find(w->hub, SLICE("bob")));
+    assert_int_equal(tabs(w, "bob"), 0);
     conn_detach(c);
     assert_int_equal(conn_set_user(c, SLICE("ann")), 0);
-    assert_null(user_find(w->hub, SLICE("ann"))); /* it has no socket */
+    assert_int_equal(tabs(w, "ann"), 0); /* it has no socket */
     fake_expect_log(w, "");
 }
 
@@ -212,9 +281,9 @@ static void ids_may_hold_any_bytes(void **state)
     struct conn *c = fake_open(w, "");
 
     assert_int_equal(conn_set_user(c, (struct slice){"a\0b", 3}), 0);
-    assert_non_null(user_find(w->hub, (struct slice){"a\0b", 3}));
-    assert_null(user_find(w->hub, (struct slice){"a\0c", 3}));
-    assert_null(user_find(w->hub, SLICE("a")));
+    assert_int_equal(user_count(w->hub, (struct slice){"a\0b", 3}), 1);
+    assert_int_equal(user_count(w->hub, (struct slice){"a\0c", 3}), 0);
+    assert_int_equal(tabs(w, "a"), 0);
 }
 
 /* ---- sending ---- */
@@ -224,12 +293,13 @@ static void to_a_user(void **state)
     struct fake_world *w = *state;
     struct packet *p = fake_packet("hi");
     struct outbox_opts opts = {.key = 9, .is_volatile = true};
+    struct whom ann = {0, SLICE("ann")};
 
-    assert_int_equal(user_send(w->hub, SLICE("ann"), p, NULL, NULL), MT_EOFFLINE);
+    assert_int_equal(whom_send(w->hub, &ann, p, NULL, NULL), MT_EOFFLINE);
     fake_open(w, "ann");
     fake_open(w, "bob");
     fake_open(w, "ann");
-    assert_int_equal(user_send(w->hub, SLICE("ann"), p, &opts, NULL), 0);
+    assert_int_equal(whom_send(w->hub, &ann, p, &opts, NULL), 0);
     fake_expect_sent(w, 0, "hi ");
     fake_expect_sent(w, 1, "");
     fake_expect_sent(w, 2, "hi ");
@@ -237,17 +307,17 @@ static void to_a_user(void **state)
     assert_true(w->sessions[2]->opts.is_volatile);
 
     struct hub_except except = {.conns = &w->ids[0], .conn_count = 1};
-    assert_int_equal(user_send(w->hub, SLICE("ann"), p, NULL, &except), 0);
+    assert_int_equal(whom_send(w->hub, &ann, p, NULL, &except), 0);
     fake_expect_sent(w, 0, "");
     fake_expect_sent(w, 2, "hi ");
     struct slice users[] = {SLICE("bob"), SLICE("ann")};
     except = (struct hub_except){.users = users, .user_count = 2};
-    assert_int_equal(user_send(w->hub, SLICE("ann"), p, NULL, &except), 0);
+    assert_int_equal(whom_send(w->hub, &ann, p, NULL, &except), 0);
     fake_expect_sent(w, 0, "");
     fake_expect_sent(w, 2, "");
     conn_detach(w->conns[0]);
     conn_detach(w->conns[2]);
-    assert_int_equal(user_send(w->hub, SLICE("ann"), p, NULL, NULL), MT_EOFFLINE);
+    assert_int_equal(whom_send(w->hub, &ann, p, NULL, NULL), MT_EOFFLINE);
     packet_unref(p);
 }
 
@@ -293,7 +363,7 @@ static void memory_may_run_out(void **state)
             break;
         assert_int_equal(rc, MT_ENOMEM);
         assert_int_equal(hub_count(w->hub), 0);
-        assert_null(user_find(w->hub, SLICE("ann")));
+        assert_int_equal(tabs(w, "ann"), 0);
     }
     assert_true(n > 4);
     for (n = 1;; n++) {
@@ -306,13 +376,11 @@ static void memory_may_run_out(void **state)
         assert_true(slice_is(conn_user(c), SLICE("ann")));
     }
     assert_true(n > 1);
-    size_t count = 7;
-    mem_fail_at(1);
-    assert_null(user_conns(user_find(w->hub, SLICE("bob")), &count));
-    mem_fail_at(1);
-    assert_null(hub_create(w->loop, NULL, NULL));
+    for (n = 1; n <= 2; n++) { /* the hub, its crew of one */
+        mem_fail_at(n);
+        assert_null(hub_create(w->loop, NULL, NULL, NULL, 1));
+    }
     mem_fail_at(0);
-    assert_int_equal(count, 0);
     conn_close(c);
 }
 
@@ -329,7 +397,10 @@ int main(void)
         TEST(names_go_both_ways),
         TEST(malformed_names_are_no_id),
         TEST(a_user_is_all_its_connections),
-        TEST(a_users_connections_may_be_closed_on_the_walk),
+        TEST(all_of_a_user_close_join_and_leave),
+        TEST(one_connection_by_its_id),
+        TEST(ids_carry_their_worker),
+        TEST(a_signal_is_heard),
         TEST(log_in_and_out),
         TEST(ids_may_hold_any_bytes),
         TEST(to_a_user),

@@ -362,6 +362,8 @@ static void test_holders(void **state)
         fake_text(f, other, "x");
     }
     assert_int_equal(fake_reload(f, "return {}"), 0);
+    expect_holders(f, "2 waiting handlers, 2 spawned tasks, 2 timers, kept for a rollback, tide.state.players[2].timer");
+    script_settle(f->script);
     expect_holders(f, "2 waiting handlers, 2 spawned tasks, 2 timers, tide.state.players[2].timer");
     fake_advance(f, 30000);
     expect_holders(f, "2 timers, tide.state.players[2].timer");
@@ -395,6 +397,7 @@ static void test_leftovers(void **state)
     lint_leftovers(f->script, note_leftover, &left);
     assert_int_equal(left.calls, 0); /* it is live */
     assert_int_equal(fake_reload(f, "return { on_message = function() for i = 1, 5 do tide.state[i] = nil end end }"), 0);
+    script_settle(f->script);
     assert_null(old_version(f));
     lint_leftovers(f->script, note_leftover, &left);
     assert_int_equal(left.calls, 1);
