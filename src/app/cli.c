@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include <unistd.h>
 
-static const char *const commands[] = {"run", "check", "version", "help", "status", "reload", "versions", NULL};
+static const char *const commands[] = {"run", "check", "version", "help", "status", "reload", "rollback", "versions", NULL};
 
 struct args {
     int count, at;      /* arguments, and the next to read */

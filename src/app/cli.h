@@ -4,7 +4,7 @@
 #include "app/config.h"
 
 /* Up to CLI_CHECK they take a script; from CLI_STATUS on they are for a running server. */
-enum cli_command { CLI_RUN, CLI_CHECK, CLI_VERSION, CLI_HELP, CLI_STATUS, CLI_RELOAD, CLI_VERSIONS };
+enum cli_command { CLI_RUN, CLI_CHECK, CLI_VERSION, CLI_HELP, CLI_STATUS, CLI_RELOAD, CLI_ROLLBACK, CLI_VERSIONS };
 
 struct cli_setting {
     char *key;         /* owned; "limits.message" */

@@ -109,6 +109,11 @@ static int read_answer(int fd, uint64_t until, struct buf *out, char **error)
     }
 }
 
+static bool changes_version(enum cli_command command)
+{
+    return command == CLI_RELOAD || command == CLI_ROLLBACK;
+}
+
 static int ask(const struct cli *c, const char *word, struct buf *answer, char **error)
 {
     struct buf question = {0};
@@ -117,7 +122,7 @@ static int ask(const struct cli *c, const char *word, struct buf *answer, char *
     if (rc == 0 && send(fd, question.data, question.len, MSG_NOSIGNAL) != (ssize_t)question.len)
         rc = config_fail(error, MT_ECLOSED, "the server went away");
     if (rc == 0)
-        rc = read_answer(fd, clock_ms() + (c->command == CLI_RELOAD ? RELOAD_PATIENCE_MS : PATIENCE_MS), answer, error);
+        rc = read_answer(fd, clock_ms() + (changes_version(c->command) ? RELOAD_PATIENCE_MS : PATIENCE_MS), answer, error);
     if (fd >= 0)
         close(fd);
     buf_fini(&question);
@@ -149,7 +154,7 @@ static void print_failure(int rc, const char *error)
 
 int cli_admin_run(const struct cli *c)
 {
-    static const char *const words[] = {[CLI_STATUS] = "status", [CLI_RELOAD] = "reload", [CLI_VERSIONS] = "versions"};
+    static const char *const words[] = {[CLI_STATUS] = "status", [CLI_RELOAD] = "reload", [CLI_ROLLBACK] = "rollback", [CLI_VERSIONS] = "versions"};
     struct buf answer = {0}, text = {0};
     char *error = NULL;
     int rc = ask(c, words[c->command], &answer, &error);

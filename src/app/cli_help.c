@@ -12,6 +12,7 @@ static const char overview[] = "moontide " MT_VERSION ": a real-time server that
                                "  moontide check SCRIPT [flags]   test settings, certificates and script without serving\n"
                                "  moontide status                 what a running server does\n"
                                "  moontide reload                 reload script, certificates and settings of a running server\n"
+                               "  moontide rollback               bring the version before back\n"
                                "  moontide versions               the last versions of its script\n"
                                "  moontide help [COMMAND|config]  more about a command, or every setting\n"
                                "  moontide version                the version\n"
@@ -28,7 +29,7 @@ static const char flags[] =
     "  --set KEY=VALUE      any setting; repeatable (moontide help config lists them)\n"
     "  --no-watch           do not reload when files are saved\n"
     "  --dev                show a save that does not load in the open pages, with the lines of the source\n"
-    "  --workers N          threads; 1 in this version\n"
+    "  --workers N          threads, or auto for one per processor (default 1)\n"
     "  --log-level LEVEL    debug, info, warn, error or off\n"
     "  --log-format FORMAT  text or json\n";
 
@@ -72,9 +73,17 @@ static const char reload[] = "moontide reload [flags]: reload script, certificat
                              "As SIGHUP does, but tells how it went: the version that is live, or what kept the old one.\n"
                              "\n"
                              "%s";
+static const char rollback[] =
+    "moontide rollback [flags]: bring back the version that was live before\n"
+    "\n"
+    "As the server does by itself where a new version fails within reload.probation. After that time the version before\n"
+    "is loaded again from the sources it had. Each further rollback goes one version back. The files stay as they are:\n"
+    "the next save or reload makes them live.\n"
+    "\n"
+    "%s";
 static const char versions[] = "moontide versions [flags]: the last 20 versions of a running server's script\n"
                                "\n"
-                               "Newest first, with those that failed to load and why.\n"
+                               "Newest first, with those that failed to load or were rolled back, and why.\n"
                                "\n"
                                "%s";
 static const char version[] = "moontide version: print the version\n";
@@ -82,7 +91,7 @@ static const char help[] = "moontide help [COMMAND|config]: print help\n";
 
 int cli_print_help(const char *topic, bool markdown, struct buf *out, char **error)
 {
-    static const char *const topics[] = {"run", "check", "version", "help", "status", "reload", "versions", "config", NULL};
+    static const char *const topics[] = {"run", "check", "version", "help", "status", "reload", "rollback", "versions", "config", NULL};
     if (!topic)
         return buf_add_text(out, overview);
     if (strcmp(topic, "config") == 0)
@@ -95,6 +104,8 @@ int cli_print_help(const char *topic, bool markdown, struct buf *out, char **err
         return buf_addf(out, status, control);
     if (strcmp(topic, "reload") == 0)
         return buf_addf(out, reload, control);
+    if (strcmp(topic, "rollback") == 0)
+        return buf_addf(out, rollback, control);
     if (strcmp(topic, "versions") == 0)
         return buf_addf(out, versions, control);
     if (strcmp(topic, "version") == 0)

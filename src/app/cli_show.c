@@ -44,6 +44,7 @@ static const struct row numbers[] = {
     {NULL, NULL, COUNT},
     {"reloads", "reloads.ok", COUNT},
     {"failed reloads", "reloads.failed", COUNT},
+    {"rolled back", "reloads.rolled_back", COUNT},
 };
 
 /* ---- pieces ---- */
@@ -187,6 +188,27 @@ static int put_failure(struct buf *out, struct slice json)
     return rc ? rc : buf_add_byte(out, '\n');
 }
 
+/* Versions that are still there, what runs in them and what holds them. */
+static int put_old(struct buf *out, struct slice json)
+{
+    struct slice rest, item;
+    int rc = 0;
+    if (!json_read_member(json, "reloads.old", &rest))
+        return 0;
+    while (rc == 0 && json_read_item(&rest, &item)) {
+        if ((rc = put_label(out, "old version")) == 0)
+            rc = put_text(out, item, "version", "");
+        if (rc == 0)
+            rc = buf_addf(out, " in worker %.0f, %.0f tasks, %.0f timers: ", number_at(item, "worker"), number_at(item, "tasks"),
+                          number_at(item, "timers"));
+        if (rc == 0)
+            rc = put_text(out, item, "held_by", "");
+        if (rc == 0)
+            rc = buf_add_byte(out, '\n');
+    }
+    return rc;
+}
+
 static int show_status(struct slice json, struct buf *out)
 {
     int rc = put_head(out, json);
@@ -197,6 +219,8 @@ static int show_status(struct slice json, struct buf *out)
         if (rc == 0)
             rc = buf_add_byte(out, '\n');
     }
+    if (rc == 0)
+        rc = put_old(out, json);
     return rc ? rc : put_failure(out, json);
 }
 
@@ -244,7 +268,7 @@ static int show_reload(struct slice json, struct buf *out)
 
 int cli_admin_show(enum cli_command command, struct slice json, struct buf *out)
 {
-    if (command == CLI_RELOAD)
+    if (command == CLI_RELOAD || command == CLI_ROLLBACK)
         return show_reload(json, out);
     return command == CLI_VERSIONS ? show_versions(json, out) : show_status(json, out);
 }

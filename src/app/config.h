@@ -24,10 +24,15 @@ enum config_id {
     CONFIG_CONTROL_PATH,
     CONFIG_LOG_LEVEL,
     CONFIG_LOG_FORMAT,
+    CONFIG_LOG_FILE,
     CONFIG_ON_ERROR,
     CONFIG_SCRIPT_TIME,
     CONFIG_SCRIPT_MEMORY,
     CONFIG_RELOAD_TIMEOUT,
+    CONFIG_RELOAD_PAUSE,
+    CONFIG_RELOAD_PROBATION,
+    CONFIG_RELOAD_ERRORS,
+    CONFIG_RELOAD_AGE,
     CONFIG_SANDBOX_ALLOW,
     CONFIG_LIMITS_MESSAGE,
     CONFIG_LIMITS_OUTBOX,
@@ -64,6 +69,7 @@ struct config_key {
     const char *const *choices; /* NULL-terminated; ENUM always, LIST where items are restricted */
     const char *flag;           /* "--listen VALUE" for keys with a flag of their own, else NULL */
     bool may_be_off;            /* SIZE: "off" is allowed and means SIZE_MAX */
+    bool may_be_auto;           /* INT: "auto" is allowed and means the number of processors */
     bool live;                  /* a reload changes it; otherwise a restart is needed */
     const char *help;           /* one sentence */
 };

@@ -40,7 +40,9 @@ int config_range(const struct config_key *key, struct buf *out)
         return put_number(out, key, key->min);
     if ((rc = put_number(out, key, key->min)) == 0 && (rc = buf_add_text(out, " to ")) == 0)
         rc = put_number(out, key, key->max);
-    return rc == 0 && key->may_be_off ? buf_add_text(out, ", or off") : rc;
+    if (rc == 0 && (key->may_be_off || key->may_be_auto))
+        rc = buf_add_text(out, key->may_be_off ? ", or off" : ", or auto");
+    return rc;
 }
 
 /* Words of `text`, broken before column 100, each line indented. */

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include <arpa/inet.h>
 #include <assert.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/un.h>
@@ -113,8 +114,8 @@ static int fail_range(const struct config_key *key, const char *text, char **err
     struct buf range = {0};
     int rc = config_range(key, &range);
     if (rc == 0)
-        rc = config_fail(error, MT_EINVALID, "%s = \"%s\" is out of range (allowed: %.*s)%s", key->name, text, (int)range.len,
-                         (char *)range.data, key == &config_keys[CONFIG_WORKERS] ? "; this version runs one worker" : "");
+        rc = config_fail(error, MT_EINVALID, "%s = \"%s\" is out of range (allowed: %.*s)", key->name, text, (int)range.len,
+                         (char *)range.data);
     buf_fini(&range);
     return rc;
 }
@@ -139,12 +140,24 @@ static bool is_choice(const struct config_key *key, const char *text)
     return key->choices == NULL;
 }
 
+/* Those that this process may run on, within what the key allows. */
+static double processors(const struct config_key *key)
+{
+    cpu_set_t set;
+    double count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count < key->min ? key->min : count > key->max ? key->max : count;
+}
+
 static int parse_numeric(const struct config_key *key, const char *text, double *out, char **error)
 {
     struct slice s = slice_trim(slice_of(text));
     const struct unit *units = key->type == CONFIG_SIZE ? size_units : key->type == CONFIG_SECONDS ? time_units : no_units;
     if (key->may_be_off && slice_is_nocase(s, SLICE("off"))) {
         *out = (double)SIZE_MAX;
+        return 0;
+    }
+    if (key->may_be_auto && slice_is_nocase(s, SLICE("auto"))) {
+        *out = processors(key);
         return 0;
     }
     if (!parse_number(s, units, out) || (key->type != CONFIG_SECONDS && *out < 1e18 && *out != (double)(uint64_t)*out))

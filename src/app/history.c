@@ -65,17 +65,29 @@ const struct history_entry *history_live(const struct history *h)
     return find_live((struct history *)h);
 }
 
-void history_add_live(struct history *h, const char *hash, const char *const *files, double now)
+/* `why` is for a rollback. */
+static void replace_live(struct history *h, const char *hash, const char *const *files, const char *why, double now)
 {
-    struct history_entry *old = find_live(h);
-    if (old && strcmp(old->hash, hash) == 0)
-        return;
+    struct history_entry *old;
     make_room(h); /* while the old one is still spared */
     if ((old = find_live(h))) {
-        old->result = HISTORY_REPLACED;
+        old->result = why ? HISTORY_ROLLED_BACK : HISTORY_REPLACED;
+        old->reason = why ? mem_strdup(why, strcspn(why, "\n")) : NULL;
         old->ended = now;
     }
     add(h, hash, files, now)->result = HISTORY_LIVE;
+}
+
+void history_add_live(struct history *h, const char *hash, const char *const *files, double now)
+{
+    const struct history_entry *old = find_live(h);
+    if (!old || strcmp(old->hash, hash) != 0)
+        replace_live(h, hash, files, NULL, now);
+}
+
+void history_add_rollback(struct history *h, const char *hash, const char *const *files, const char *why, double now)
+{
+    replace_live(h, hash, files, why, now);
 }
 
 void history_add_failure(struct history *h, const char *hash, const char *const *files, const char *why, double now)

@@ -59,7 +59,7 @@ static int put_server(const struct report *r, struct buf *out)
     if (rc == 0 && live)
         rc = buf_addf(out, ",\"version\":\"%s\",\"live_since\":%.3f", live->hash, live->time);
     if (rc == 0)
-        rc = buf_addf(out, ",\"workers\":%zu,", r->workers);
+        rc = buf_addf(out, ",\"workers\":%zu,\"silent_workers\":%zu,", r->workers, r->silent);
     return rc ? rc : put_list(out, "addresses", r->addresses, SIZE_MAX);
 }
 
@@ -94,8 +94,12 @@ static int put_script(const struct script_stats *s, struct buf *out)
 static int put_reloads(const struct report *r, struct buf *out)
 {
     const struct history *h = r->history;
-    int rc =
-        buf_addf(out, ",\"reloads\":{\"ok\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"last_failure\":", r->reloads, r->reloads_failed);
+    int rc = buf_addf(out, ",\"reloads\":{\"ok\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"rolled_back\":%" PRIu64 ",\"pause_ms\":%.3f,",
+                      r->reloads, r->reloads_failed, r->rollbacks, r->last_pause * 1e3);
+    if (rc == 0)
+        rc = put_text(out, "fallback", slice_of(r->fallback));
+    if (rc == 0)
+        rc = buf_addf(out, ",\"old\":[%.*s],\"last_failure\":", (int)r->old.len, r->old.len ? r->old.data : "");
     if (rc == 0 && !h->last_failure)
         return buf_add_text(out, "null}}");
     if (rc == 0)
@@ -115,11 +119,39 @@ int report_status(const struct report *r, struct buf *out)
     return rc ? rc : put_reloads(r, out);
 }
 
+/* ---- old versions ---- */
+
+struct old_list {
+    struct buf *out;
+    int worker, rc;
+};
+
+static void put_old(void *arg, const struct script_old *old)
+{
+    struct old_list *l = arg;
+    if (l->rc == 0 && l->out->len)
+        l->rc = buf_add_byte(l->out, ',');
+    if (l->rc == 0)
+        l->rc = buf_addf(l->out, "{\"version\":\"%s\",\"worker\":%d,\"tasks\":%zu,\"timers\":%zu,", old->hash, l->worker, old->tasks,
+                         old->timers);
+    if (l->rc == 0)
+        l->rc = put_text(l->out, "held_by", old->held_by);
+    if (l->rc == 0)
+        l->rc = buf_add_byte(l->out, '}');
+}
+
+int report_old_versions(struct script *script, int worker, struct buf *out)
+{
+    struct old_list l = {out, worker, 0};
+    script_old_versions(script, put_old, &l);
+    return l.rc;
+}
+
 /* ---- versions ---- */
 
 static int put_entry(const struct history_entry *e, struct buf *out)
 {
-    static const char *const results[] = {"live", "replaced", "failed"};
+    static const char *const results[] = {"live", "replaced", "failed", "rolled back"};
     int rc = buf_add_byte(out, '{');
     if (rc == 0)
         rc = put_text(out, "version", slice_of(e->hash[0] ? e->hash : NULL));
@@ -127,7 +159,7 @@ static int put_entry(const struct history_entry *e, struct buf *out)
         rc = buf_addf(out, ",\"time\":%.3f,\"result\":\"%s\",\"file_count\":%zu,", e->time, results[e->result], e->file_count);
     if (rc == 0)
         rc = put_list(out, "files", (const char *const *)e->files, FILES_MAX);
-    if (rc == 0 && e->result == HISTORY_REPLACED)
+    if (rc == 0 && e->ended > 0)
         rc = buf_addf(out, ",\"replaced\":%.3f", e->ended);
     if (rc == 0 && e->reason && (rc = buf_add_byte(out, ',')) == 0)
         rc = put_text(out, "reason", slice_of(e->reason));

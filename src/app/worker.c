@@ -1,21 +1,33 @@
 /* worker.c - puts the layers together for one thread, in the order in which they need each other. */
 #include "app/worker.h"
 
+#include "app/dev.h"
 #include "app/drain.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "hub/crew.h"
+#include "loop/inbox.h"
 
 struct worker {
     const struct worker_config *config; /* borrowed from the server */
+    int number;                         /* from 1 */
     struct loop *loop;
+    struct inbox *inbox;
     struct script *script;
-    struct dev *dev; /* NULL outside of dev mode; between script and net, as events pass it */
+    struct dev *dev; /* between net and script; NULL without dev mode */
     struct net *net; /* lives between script and loop: its sessions call the script until the end */
     struct drain drain;
-    bool draining;
+    struct loop_thread *thread; /* NULL: nobody started one */
+    bool draining, hooked;
+    struct switchover *due; /* to be run at the end of this turn; one reference */
+    uint64_t due_generation, generation;
+    worker_switched_fn *switched;
+    void *switched_arg;
 };
 
-static void read_limits(const struct config *c, struct net_options *o)
+/* ---- settings ---- */
+
+void worker_read_limits(const struct config *c, struct net_options *o)
 {
     net_defaults(o);
     o->message_limit = config_number(c, CONFIG_LIMITS_MESSAGE);
@@ -30,32 +42,45 @@ static void read_limits(const struct config *c, struct net_options *o)
     o->ping_timeout = config_ms(c, CONFIG_PING_TIMEOUT);
 }
 
-void worker_script_config(const struct worker *w, struct script_config *sc)
+void worker_script_config(const struct worker_config *wc, int number, struct script_config *out)
 {
-    const struct worker_config *wc = w->config;
     const struct config *c = wc->config;
-    script_defaults(sc);
-    sc->loop = w->loop;
-    sc->log = wc->log;
-    sc->watchdog = wc->watchdog;
-    sc->path = wc->script;
-    sc->library = wc->library;
-    sc->memory = wc->memory;
-    sc->worker = wc->number;
-    sc->time_budget = config_seconds(c, CONFIG_SCRIPT_TIME);
-    sc->load_budget = config_seconds(c, CONFIG_RELOAD_TIMEOUT);
-    sc->memory_limit = config_number(c, CONFIG_SCRIPT_MEMORY);
-    sc->close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;
-    sc->sandbox_allow = config_list(c, CONFIG_SANDBOX_ALLOW);
-    sc->modules = wc->modules;
-    sc->module_count = wc->module_count;
+    script_defaults(out);
+    out->log = wc->log;
+    out->watchdog = wc->watchdog;
+    out->crew = wc->crew;
+    out->memory = wc->memory;
+    out->path = wc->script;
+    out->library = wc->library;
+    out->worker = number;
+    out->workers = (unsigned)wc->count;
+    out->time_budget = config_seconds(c, CONFIG_SCRIPT_TIME);
+    out->load_budget = config_seconds(c, CONFIG_RELOAD_TIMEOUT);
+    out->old_age = config_seconds(c, CONFIG_RELOAD_AGE);
+    out->memory_limit = config_number(c, CONFIG_SCRIPT_MEMORY);
+    out->close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;
+    out->sandbox_allow = config_list(c, CONFIG_SANDBOX_ALLOW);
+    out->modules = wc->modules;
+    out->module_count = wc->module_count;
 }
 
-static int create_script(struct worker *w, char **error)
+/* ---- life ---- */
+
+static void on_script_error(void *arg, uint64_t events, uint64_t errors)
+{
+    struct worker *w = arg;
+    if (w->config->on_error)
+        w->config->on_error(w->config->arg, w->number, w->generation, events, errors);
+}
+
+static int create_script(struct worker *w, struct sources *sources, char **error)
 {
     struct script_config sc;
-    worker_script_config(w, &sc);
-    return script_create(&sc, NULL, &w->script, error);
+    worker_script_config(w->config, w->number, &sc);
+    sc.loop = w->loop;
+    sc.on_error = on_script_error;
+    sc.on_error_arg = w;
+    return script_create(&sc, sources, &w->script, error);
 }
 
 static int create_net(struct worker *w, char **error)
@@ -64,51 +89,74 @@ static int create_net(struct worker *w, char **error)
     struct net_config nc = {
         .loop = w->loop,
         .log = wc->log,
-        .events = w->dev ? dev_events() : script_events(),
-        .events_arg = w->dev ? (void *)w->dev : w->script,
+        .events = script_events(),
+        .events_arg = w->script,
         .files = wc->files,
         .shared = wc->net,
-        .worker = (unsigned)wc->number,
-        .workers = (unsigned)config_number(wc->config, CONFIG_WORKERS),
+        .workers = (unsigned)wc->count,
+        .worker = (unsigned)w->number,
     };
-    read_limits(wc->config, &nc.options);
+    if (config_bool(wc->config, CONFIG_DEV)) {
+        if (!(w->dev = dev_create(w->loop, nc.events, nc.events_arg)))
+            return MT_ENOMEM;
+        nc.events = dev_events();
+        nc.events_arg = w->dev;
+    }
+    worker_read_limits(wc->config, &nc.options);
     return net_create(&nc, &w->net, error);
 }
 
-int worker_create(const struct worker_config *c, struct worker **out, char **error)
+static void on_turn_end(void *arg);
+
+static int create_parts(struct worker *w, struct sources *sources, char **error)
+{
+    if (!(w->loop = loop_create()) || !(w->inbox = inbox_create(w->loop)))
+        return MT_ENOMEM;
+    hub_crew_set_inbox(w->config->crew, (unsigned)w->number, w->inbox);
+    int rc = create_script(w, sources, error);
+    if (rc == 0)
+        rc = create_net(w, error);
+    if (rc)
+        return rc;
+    drain_init(&w->drain, w->loop, w->net, w->script);
+    rc = loop_add_flush(w->loop, on_turn_end, w); /* behind those of script and net: all that was said has left */
+    w->hooked = rc == 0;
+    return rc;
+}
+
+int worker_create(const struct worker_config *c, int number, struct sources *sources, struct worker **out, char **error)
 {
     struct worker *w = mem_zalloc(1, sizeof(*w));
     if (!w)
         return MT_ENOMEM;
     w->config = c;
-    w->loop = loop_create();
-    int rc = w->loop ? 0 : MT_ENOMEM;
-    if (rc == 0)
-        rc = create_script(w, error);
-    if (rc == 0 && config_bool(c->config, CONFIG_DEV))
-        rc = (w->dev = dev_create(w->loop, script_events(), w->script)) ? 0 : MT_ENOMEM;
-    if (rc == 0)
-        rc = create_net(w, error);
-    if (rc) {
-        worker_destroy(w);
-        return rc;
-    }
-    drain_init(&w->drain, w->loop, w->net, w->script);
-    *out = w;
-    return 0;
+    w->number = number;
+    *out = w; /* half made, it is the caller's to destroy too */
+    return create_parts(w, sources, error);
 }
 
-void worker_destroy(struct worker *w)
+void worker_end(struct worker *w)
 {
-    if (!w)
-        return;
+    if (w->due)
+        switchover_leave(w->due);
+    w->due = NULL;
     if (w->net) {
         drain_fini(&w->drain);
         net_destroy(w->net);
     }
+    w->net = NULL;
     dev_destroy(w->dev);
+    w->dev = NULL;
     if (w->script)
         script_destroy(w->script);
+    w->script = NULL;
+}
+
+void worker_destroy(struct worker *w)
+{
+    inbox_destroy(w->inbox);
+    if (w->hooked)
+        loop_remove_flush(w->loop, on_turn_end, w);
     if (w->loop)
         loop_destroy(w->loop);
     mem_free(w);
@@ -126,11 +174,106 @@ int worker_listen(struct worker *w, char **error)
     return rc;
 }
 
+/* ---- running ---- */
+
 void worker_run(struct worker *w)
 {
     script_begin(w->script, "start");
     loop_run(w->loop);
 }
+
+static void run_thread(void *arg)
+{
+    worker_run(arg);
+}
+
+int worker_start(struct worker *w)
+{
+    w->thread = loop_thread_start(run_thread, w);
+    return w->thread ? 0 : MT_ENOMEM;
+}
+
+void worker_join(struct worker *w)
+{
+    if (w->thread)
+        loop_thread_join(w->thread);
+    w->thread = NULL;
+}
+
+/* ---- letters ---- */
+
+struct call {
+    struct letter letter; /* first */
+    struct worker *worker;
+    worker_fn *fn;
+    void *arg;
+};
+
+static void open_call(struct letter *l, bool delivered)
+{
+    struct call *c = (struct call *)l;
+    c->fn(delivered ? c->worker : NULL, c->arg);
+    mem_free(c);
+}
+
+int worker_post(struct worker *w, worker_fn *fn, void *arg)
+{
+    struct call *c = mem_zalloc(1, sizeof(*c));
+    if (!c)
+        return MT_ENOMEM;
+    *c = (struct call){.letter = {.open = open_call}, .worker = w, .fn = fn, .arg = arg};
+    inbox_post(w->inbox, &c->letter);
+    return 0;
+}
+
+/* ---- versions ---- */
+
+static void leave_due(struct worker *w)
+{
+    if (w->due)
+        switchover_leave(w->due);
+    w->due = NULL;
+}
+
+int worker_prepare(struct worker *w, struct sources *sources, char **error)
+{
+    leave_due(w); /* one that was given up must not take the new version with it */
+    return script_prepare(w->script, sources, error);
+}
+
+void worker_switch(struct worker *w, struct switchover *o, uint64_t generation, worker_switched_fn *fn, void *arg)
+{
+    leave_due(w);
+    w->due = o;
+    w->due_generation = generation;
+    w->switched = fn;
+    w->switched_arg = arg;
+}
+
+/* Nothing of the script runs now, and all that it has said so far was written. */
+static void on_turn_end(void *arg)
+{
+    struct worker *w = arg;
+    struct switchover *o = w->due;
+    struct switchover_result result = {0};
+    if (!o)
+        return;
+    w->due = NULL;
+    if (switchover_run(o, w->script, w->inbox, w->number, &result))
+        w->generation = w->due_generation;
+    loop_again(w->loop); /* what came from the inbox leaves, and what was held begins */
+    if (w->switched)
+        w->switched(w->switched_arg, &result);
+    mem_free(result.why);
+}
+
+void worker_settle(struct worker *w, uint64_t generation)
+{
+    if (w->generation == generation)
+        script_settle(w->script);
+}
+
+/* ---- the end ---- */
 
 static void on_drained(void *arg)
 {
@@ -143,64 +286,84 @@ void worker_drain(struct worker *w, uint64_t timeout_ms)
     if (w->draining)
         return;
     w->draining = true;
+    leave_due(w);
     if (w->dev)
         dev_retire(w->dev);
     drain_start(&w->drain, timeout_ms, on_drained, w);
 }
 
-void worker_set_limits(struct worker *w, const struct config *config)
+/* ---- other wishes ---- */
+
+void worker_set_limits(struct worker *w, const struct net_options *limits)
 {
-    struct net_options o;
-    read_limits(config, &o);
+    struct net_options o = *limits;
     /* the tables of libwebsockets have the size of the start, so this one stays */
     o.connections = config_number(w->config->config, CONFIG_LIMITS_CONNECTIONS);
     net_set_options(w->net, &o);
 }
 
-static void add_net_stats(const struct net *net, struct net_stats *sum)
+struct dev *worker_dev(const struct worker *w)
 {
-    struct net_stats n;
-    net_stats(net, &n);
-    sum->accepted += n.accepted;
-    sum->refused += n.refused;
-    sum->upgraded += n.upgraded;
-    sum->closed += n.closed;
-    sum->messages_in += n.messages_in;
-    sum->messages_out += n.messages_out;
-    sum->bytes_in += n.bytes_in;
-    sum->bytes_out += n.bytes_out;
-    sum->dropped += n.dropped;
-    sum->overflowed += n.overflowed;
-    sum->malformed += n.malformed;
-    sum->accept_pauses += n.accept_pauses;
+    return w->dev;
 }
 
-static void add_script_stats(const struct script *script, struct script_stats *sum)
+/* ---- looking at it ---- */
+
+static void add_net_stats(struct net_stats *sum, const struct net_stats *n)
 {
-    struct script_stats s;
-    script_stats(script, &s);
-    sum->events += s.events;
-    sum->errors += s.errors;
-    sum->client_errors += s.client_errors;
-    sum->budget_kills += s.budget_kills;
-    sum->reloads += s.reloads;
-    sum->reloads_failed += s.reloads_failed;
-    sum->memory += s.memory;
-    sum->tasks += s.tasks;
-    sum->waiting += s.waiting;
-    sum->old_versions += s.old_versions;
-    sum->old_tasks += s.old_tasks;
+    sum->accepted += n->accepted;
+    sum->refused += n->refused;
+    sum->upgraded += n->upgraded;
+    sum->closed += n->closed;
+    sum->messages_in += n->messages_in;
+    sum->messages_out += n->messages_out;
+    sum->bytes_in += n->bytes_in;
+    sum->bytes_out += n->bytes_out;
+    sum->dropped += n->dropped;
+    sum->overflowed += n->overflowed;
+    sum->malformed += n->malformed;
+    sum->accept_pauses += n->accept_pauses;
+}
+
+static void add_script_stats(struct script_stats *sum, const struct script_stats *s)
+{
+    sum->events += s->events;
+    sum->errors += s->errors;
+    sum->client_errors += s->client_errors;
+    sum->budget_kills += s->budget_kills;
+    sum->memory += s->memory;
+    sum->tasks += s->tasks;
+    sum->waiting += s->waiting;
+    sum->old_versions += s->old_versions;
+    sum->old_tasks += s->old_tasks;
+}
+
+void worker_stats_add(struct worker_stats *sum, const struct worker_stats *one)
+{
+    add_net_stats(&sum->net, &one->net);
+    add_script_stats(&sum->script, &one->script);
+    sum->sessions += one->sessions;
+    sum->connections += one->connections;
+    sum->people += one->people;
+    sum->rooms += one->rooms;
 }
 
 void worker_add_stats(const struct worker *w, struct worker_stats *sum)
 {
     const struct hub *hub = script_hub_of(w->script);
-    add_net_stats(w->net, &sum->net);
-    add_script_stats(w->script, &sum->script);
-    sum->sessions += net_count(w->net);
-    sum->connections += hub_count(hub);
-    sum->people += hub_people(hub);
-    sum->rooms += hub_rooms(hub);
+    struct worker_stats own = {.sessions = net_count(w->net), .connections = hub_count(hub)};
+    net_stats(w->net, &own.net);
+    script_stats(w->script, &own.script);
+    if (w->number == 1) {
+        own.people = hub_people(hub);
+        own.rooms = hub_rooms(hub);
+    }
+    worker_stats_add(sum, &own);
+}
+
+int worker_number(const struct worker *w)
+{
+    return w->number;
 }
 
 struct loop *worker_loop(const struct worker *w)
@@ -216,9 +379,4 @@ struct net *worker_net(const struct worker *w)
 struct script *worker_script(const struct worker *w)
 {
     return w->script;
-}
-
-struct dev *worker_dev(const struct worker *w)
-{
-    return w->dev;
 }

@@ -3,6 +3,8 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include <pthread.h>
+#include <signal.h>
 
 /* ---- the pool ---- */
 
@@ -64,14 +66,32 @@ static void run_thread(void *arg)
     t->fn(t->arg);
 }
 
+/* Signals are for the threads of the program that we are part of: those here take what they cause themselves, and the watchdog's
+ * SIGURG. */
+static void block_signals(sigset_t *before)
+{
+    static const int own[] = {SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF};
+    sigset_t all;
+
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+        sigdelset(&all, own[i]);
+    pthread_sigmask(SIG_BLOCK, &all, before);
+}
+
 struct loop_thread *loop_thread_start(void (*fn)(void *arg), void *arg)
 {
     struct loop_thread *t = mem_zalloc(1, sizeof(*t));
+    sigset_t before;
+
     if (!t)
         return NULL;
     t->fn = fn;
     t->arg = arg;
-    if (uv_thread_create(&t->id, run_thread, t) != 0) {
+    block_signals(&before); /* the new thread inherits it */
+    int failed = uv_thread_create(&t->id, run_thread, t);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed) {
         mem_free(t);
         return NULL;
     }

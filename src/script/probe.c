@@ -28,6 +28,7 @@ static void fill_failure(const struct version *v, struct script_failure *f)
 
     memcpy(f->hash, v->hash, sizeof(f->hash));
     f->files = sources_copy_files(v->sources);
+    f->outdated = sources_changed(v->sources);
     if (!file && sources_files(v->sources, &read) && read > 0)
         file = sources_files(v->sources, NULL)[0];
     f->file = file ? mem_strdup(file, strlen(file)) : NULL;

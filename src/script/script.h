@@ -81,6 +81,7 @@ struct script_failure {
     char **files; /* that were read or looked for: mending one of them is a reason to try again. NULL-terminated */
     char *file;   /* where it failed first, as far as that is known, else the script */
     int line;     /* 0: not known */
+    bool outdated; /* a file was written, or a missing one came, since they were read: try again */
 };
 void script_failure_fini(struct script_failure *f);
 /* Read the script and all that it requires, compile, run and check it in a VM of its own with an empty tide.state, which is

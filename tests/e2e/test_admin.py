@@ -251,7 +251,8 @@ def test_status_counts_what_clients_did(serve, connect, until):
     assert status["script"] == str(server.script.resolve()) and not status["stopping"]
     assert 0 < status["uptime"] < 60 and abs(status["started"] + status["uptime"] - time.time()) < 5
     assert re.fullmatch("[0-9a-f]{8}", status["version"]) and abs(status["live_since"] - status["started"]) < 10
-    assert status["reloads"] == {"ok": 0, "failed": 0, "last_failure": None}
+    assert status["reloads"] == {"ok": 0, "failed": 0, "rolled_back": 0, "pause_ms": 0, "fallback": None, "old": [],
+                                 "last_failure": None}
     a.bye()
     until(lambda: ask(server, "status")["net"]["closed"] == 1, what="the end of a connection")
     assert ask(server, "status")["now"]["people"] == 2  # ann has another tab

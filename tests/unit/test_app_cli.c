@@ -106,6 +106,9 @@ static void test_commands_for_a_running_server(void **state)
     assert_int_equal(c.command, CLI_VERSIONS);
     assert_string_equal(c.control, "x");
     cli_fini(&c);
+    assert_int_equal(PARSE(&c, NULL, "rollback"), 0);
+    assert_int_equal(c.command, CLI_ROLLBACK);
+    cli_fini(&c);
     assert_int_equal(PARSE(&c, NULL, "versions", "--help"), 0);
     assert_string_equal(c.topic, "versions");
     cli_fini(&c);
@@ -208,9 +211,9 @@ static void test_wrong_settings_name_their_flag(void **state)
     struct config *config = NULL;
     struct cli c;
     char *error = NULL;
-    assert_int_equal(PARSE(&c, NULL, "a.lua", "--workers", "4"), 0);
+    assert_int_equal(PARSE(&c, NULL, "a.lua", "--workers", "400"), 0);
     assert_int_equal(cli_configure(&c, env, &config, &error), MT_EINVALID);
-    assert_ptr_equal(strstr(error, "--workers: workers = \"4\""), error);
+    assert_ptr_equal(strstr(error, "--workers: workers = \"400\""), error);
     mem_free(error);
     cli_fini(&c);
     error = NULL;

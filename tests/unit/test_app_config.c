@@ -129,7 +129,12 @@ static void test_bools_and_integers(void **state)
     assert_int_equal(config_number(*state, CONFIG_LIMITS_CONNECTIONS), 42);
     REFUSE(*state, MT_EINVALID, "limits.connections", "1k", "whole number", "1 to 1000000");
     REFUSE(*state, MT_EINVALID, "limits.connections", "1.5", "whole number");
-    REFUSE(*state, MT_EINVALID, "workers", "4", "workers", "4", "one worker");
+    set(*state, "workers", "3");
+    assert_int_equal(config_number(*state, CONFIG_WORKERS), 3);
+    set(*state, "workers", "auto");
+    assert_in_range(config_number(*state, CONFIG_WORKERS), 1, 64);
+    REFUSE(*state, MT_EINVALID, "workers", "65", "workers", "65", "1 to 64, or auto");
+    REFUSE(*state, MT_EINVALID, "limits.connections", "auto", "whole number");
 }
 
 static void test_choices_suggest_the_nearest(void **state)

@@ -45,6 +45,21 @@ static void test_the_same_version_again_changes_nothing(void **state)
     history_fini(&h);
 }
 
+static void test_a_rollback_says_why_and_brings_the_old_one_back(void **state)
+{
+    struct history h = {0};
+    history_add_live(&h, "11111111", files, 10);
+    history_add_live(&h, "22222222", no_files, 20);
+    history_add_rollback(&h, "11111111", files, "5 of 9 events failed\nand more", 30);
+    assert_int_equal(h.count, 3);
+    assert_int_equal(h.entries[1].result, HISTORY_ROLLED_BACK);
+    assert_string_equal(h.entries[1].reason, "5 of 9 events failed");
+    assert_true(h.entries[1].ended == 30);
+    assert_ptr_equal(history_live(&h), &h.entries[2]);
+    assert_string_equal(history_live(&h)->hash, "11111111");
+    history_fini(&h);
+}
+
 static void test_a_failure_keeps_its_first_line_here_and_all_of_the_newest(void **state)
 {
     struct history h = {0};
@@ -103,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_new_version_replaces_the_live_one),
         cmocka_unit_test(test_the_same_version_again_changes_nothing),
+        cmocka_unit_test(test_a_rollback_says_why_and_brings_the_old_one_back),
         cmocka_unit_test(test_a_failure_keeps_its_first_line_here_and_all_of_the_newest),
         cmocka_unit_test(test_the_oldest_goes_but_not_the_live_one),
         cmocka_unit_test(test_memory_that_runs_out_loses_texts_only),
