@@ -64,7 +64,8 @@ const STRICT = `<!doctype html><title>strict</title><meta http-equiv="Content-Se
 // The overlay's part with that class, in its shadow root.
 const overlay = (page, part) => page.locator("moontide-dev").locator(part);
 
-// A server in dev mode on a script, with the pages of the chat or others in their place. `save` saves another version of the script.
+// A server in dev mode on a script, with the pages of the chat or others in their place. `save` saves another version of
+// the script.
 async function startDev(text, pages = {}) {
   const folder = temporary(), copy = path.join(folder, "script.lua");
   const save = (changed) => {
