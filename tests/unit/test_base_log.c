@@ -311,6 +311,27 @@ static void a_file_takes_over_and_gives_back(void **state)
     rmdir(folder);
 }
 
+/* Half a line at the end of what was left is no reason for an empty one in a new file. */
+static void a_torn_line_stays_where_it_was(void **state)
+{
+    struct log *l = open_log(LOG_FORMAT_TEXT);
+    static char big[20000];
+    char *error;
+
+    make_folder();
+    assert_int_equal(fcntl(pipe_fds[1], F_SETPIPE_SZ, 8192), 8192);
+    memset(big, 'b', sizeof(big));
+    log_write_fields(l, LOG_LEVEL_INFO, NULL, (struct slice){big, sizeof(big) - 1}, NULL, 0);
+    assert_int_equal(log_lost(l), 1);
+    assert_int_equal(log_reopen(l, file_in("log"), &error), 0);
+    log_info(l, NULL, "whole");
+    assert_int_equal(read_file("log"), 1);
+    assert_int_not_equal(got[0], '\n');
+    close_log(l);
+    unlink(file_in("log"));
+    rmdir(folder);
+}
+
 static void a_file_that_cannot_be_opened_changes_nothing(void **state)
 {
     struct log *l = open_log(LOG_FORMAT_TEXT);
@@ -330,6 +351,7 @@ static void a_file_that_cannot_be_opened_changes_nothing(void **state)
     mem_fail_at(1);
     assert_int_equal(log_reopen(l, file_in("none/log"), &error), MT_ENOT_FOUND);
     assert_null(error);
+    mem_fail_at(0);
     log_info(l, NULL, "goes on");
     assert_string_equal(read_behind_time(0), " INFO  goes on\n");
     close_log(l);
@@ -516,6 +538,7 @@ int main(void)
         cmocka_unit_test(a_torn_line_ends_before_the_next),
         cmocka_unit_test(threads_do_not_mix_lines),
         cmocka_unit_test(a_file_takes_over_and_gives_back),
+        cmocka_unit_test(a_torn_line_stays_where_it_was),
         cmocka_unit_test(a_file_that_cannot_be_opened_changes_nothing),
         cmocka_unit_test(files_change_while_threads_write),
         cmocka_unit_test(colour_on_terminals_only),
