@@ -184,10 +184,9 @@ static void answer_ticket(struct server *s, struct ticket *t, const struct reloa
 {
     struct buf out = {0};
     int rc;
-    if (e->rc && t->why.len)
-        buf_add_byte(&t->why, '\n');
     if (e->rc)
-        buf_add_text(&t->why, e->why);
+        buf_addf(&t->why, "%s%s, version %s goes on: %s", t->why.len ? "\n" : "",
+                 e->kind == RELOAD_FILES ? "the script was not reloaded" : "there was no rollback", e->before, e->why);
     if (t->why.len)
         rc = report_failure(server_version(s), buf_slice(&t->why), &out);
     else

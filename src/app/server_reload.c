@@ -229,7 +229,7 @@ static void note_failure(struct server *s, const struct reload_end *e)
         buf_fini(&keep);
         server_tell_pages(s, e->why, false);
     } else {
-        log_error(s->log, &(struct log_about){.version = slice_of(e->before)}, "version %s was not rolled back: %s", e->before,
+        log_error(s->log, &(struct log_about){.version = slice_of(e->before)}, "there was no rollback, version %s goes on: %s", e->before,
                   e->why);
     }
 }

@@ -309,7 +309,7 @@ def test_reload_tells_how_it_went(serve, connect):
     failure = status["reloads"]["last_failure"]
     assert "app.lua:1: at load" in failure["error"] and "traceback" in failure["error"] and abs(failure["time"] - time.time()) < 20
     shown = tide("status", "--control", control(server))[1]
-    assert "\nfailed reloads  2\nlast failure    " in shown and "\n    stack traceback:" in shown
+    assert "\nfailed reloads  2\nrolled back     0\n" in shown and "\nlast failure    " in shown and "\n    stack traceback:" in shown
     code, out, _ = tide("reload", "--json", "--control", control(server))
     answer = json.loads(out)
     assert code == 1 and not answer["ok"] and answer["version"] == second["version"] and "at load" in answer["error"]
@@ -385,7 +385,7 @@ def test_garbage_gets_an_error_and_the_socket_lives(serve, raw):
         assert answer["ok"] is False and answer["error"]
     client = raw(control(server))
     client.send(b"frobnicate\n")
-    assert "status, versions and reload" in client.line()["error"]
+    assert "status, versions, reload and rollback" in client.line()["error"]
     client.send(b"status\r\nversions\n")
     assert client.line()["pid"] == server.process.pid
     assert client.line()["versions"]

@@ -314,7 +314,7 @@ def test_every_of_a_handler_that_outlives_its_version(serve, connect, until):
       end
     end
     return app"""
-    server = serve(text % "old", watch=True)
+    server = serve(text % "old", watch=True, settings={"reload.probation": "0"})
     waiting, other = connect(server), connect(server)
     waiting.text("arm")
     waiting.fence()

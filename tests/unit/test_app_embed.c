@@ -158,12 +158,12 @@ static void refuse(const struct moontide_options *options, enum moontide_result 
 static void test_wrong_settings(void **state)
 {
     const char *script = write_script("return {}");
-    const struct moontide_setting typo[] = {{"limits.mesage", "1"}}, workers[] = {{"workers", "2"}};
+    const struct moontide_setting typo[] = {{"limits.mesage", "1"}}, workers[] = {{"workers", "65"}};
     refuse(&(struct moontide_options){0}, MOONTIDE_BAD_SETTINGS, "script");
     refuse(&(struct moontide_options){.script = script, .settings = typo, .setting_count = 1}, MOONTIDE_BAD_SETTINGS,
            "limits.message");
     refuse(&(struct moontide_options){.script = script, .settings = workers, .setting_count = 1}, MOONTIDE_BAD_SETTINGS,
-           "one worker");
+           "1 to 64");
     refuse(&(struct moontide_options){.script = script, .config = "/nonexistent.lua"}, MOONTIDE_BAD_SETTINGS, "/nonexistent.lua");
 }
 
