@@ -288,8 +288,9 @@ void fake_people(struct fake_world *w, const char *room, char *text, size_t size
     text[0] = '\0';
     assert_true(room_members(w->hub, slice_of(room), &list) >= 0);
     for (struct slice left = buf_slice(&list); person_next(&left, &p);)
-        len += (size_t)snprintf(text + len, size - len, "%.*s%s%.*s ", p.user.len ? (int)p.user.len : 1, p.user.len ? p.user.data : "#",
-                                p.info.data ? "=" : "", (int)p.info.len, p.info.data ? p.info.data : "");
+        len += (size_t)snprintf(text + len, size - len, "%.*s%s%.*s ", p.user.len ? (int)p.user.len : 1,
+                                p.user.len ? p.user.data : "#", p.info.data ? "=" : "", (int)p.info.len,
+                                p.info.data ? p.info.data : "");
     buf_fini(&list);
 }
 

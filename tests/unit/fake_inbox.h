@@ -1,5 +1,5 @@
-/* fake_inbox.h - inboxes that are opened when a test says so, on no loop. Has the functions of loop/inbox.h that the hub calls, so
- * one file of a test includes it.
+/* fake_inbox.h - inboxes that are opened when a test says so, on no loop. Has the functions of loop/inbox.h that the hub calls,
+ * so one file of a test includes it.
  */
 #ifndef MT_TESTS_FAKE_INBOX_H
 #define MT_TESTS_FAKE_INBOX_H

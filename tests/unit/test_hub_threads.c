@@ -18,11 +18,11 @@
 #include <cmocka.h>
 
 enum {
-    ROUNDS = 20,   /* pauses */
-    STEPS = 1500,  /* of each worker between two pauses */
-    CONNS = 8,     /* of each worker, at most */
-    USERS = 4,     /* user 0: nobody logged in */
-    ROOMS = 6,     /* the first two are never emptied, and one connection per worker stays in them */
+    ROUNDS = 20,  /* pauses */
+    STEPS = 1500, /* of each worker between two pauses */
+    CONNS = 8,    /* of each worker, at most */
+    USERS = 4,    /* user 0: nobody logged in */
+    ROOMS = 6,    /* the first two are never emptied, and one connection per worker stays in them */
     STEADY = 2,
     GRACE = 20,
 };
@@ -30,26 +30,26 @@ enum {
 static const char *const user_names[USERS] = {"", "ann", "bob", "cid"};
 
 /* cmocka's checks are for the main thread. */
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);       \
-            abort();                                                              \
-        }                                                                         \
+#define CHECK(condition)                                                                                                         \
+    do {                                                                                                                         \
+        if (!(condition)) {                                                                                                      \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                                      \
+            abort();                                                                                                             \
+        }                                                                                                                        \
     } while (0)
 
 struct client {
     struct session session;
-    struct conn *conn;                       /* NULL: closed */
-    bool steady;                             /* in the first rooms, from the start to the end */
-    unsigned heard[FAKE_CREW][ROOMS];        /* the last number, by sender and room */
+    struct conn *conn;                /* NULL: closed */
+    bool steady;                      /* in the first rooms, from the start to the end */
+    unsigned heard[FAKE_CREW][ROOMS]; /* the last number, by sender and room */
 };
 
 struct worker {
     struct fake_world *world;
-    unsigned seed;                   /* of its own randomness */
-    unsigned sent[ROOMS];            /* the last number */
-    struct client *clients;          /* CONNS */
+    unsigned seed;          /* of its own randomness */
+    unsigned sent[ROOMS];   /* the last number */
+    struct client *clients; /* CONNS */
 };
 
 static struct worker workers[FAKE_CREW];

@@ -1,5 +1,5 @@
-/* test_loop_inbox.c - letters from several threads to a real loop: all of them, in order per sender, bounded, and none lost at the
- * end. Each test ends with the letter it waits for; a guard timer ends a loop that would hang.
+/* test_loop_inbox.c - letters from several threads to a real loop: all of them, in order per sender, bounded, and none lost at
+ * the end. Each test ends with the letter it waits for; a guard timer ends a loop that would hang.
  */
 #include "base/mem.h"
 #include "loop/inbox.h"

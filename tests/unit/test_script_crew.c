@@ -70,7 +70,8 @@ static void test_signals_reach_every_worker(void **state)
 
     load(c, "local app = {}\n"
             "function app.on_open(conn) tide.state.conn = conn end\n"
-            "function app.on_message(conn, text) conn:send('before') assert(tide.signal('tea', { cups = tide.worker })) conn:send('after') end\n"
+            "function app.on_message(conn, text) conn:send('before') assert(tide.signal('tea', { cups = tide.worker })) "
+            "conn:send('after') end\n"
             "function app.on_signal(name, value) tide.state.conn:send(name .. value.cups .. ' in ' .. tide.worker) end\n"
             "return app");
     for (int i = 0; i < WORKERS; i++)
@@ -105,9 +106,10 @@ static void test_people_are_announced_once(void **state)
     ann = fake_open(c->worker[0], "/?user=ann");
     tab = fake_open(c->worker[1], "/?user=ann");
     fake_text(c->worker[0], ann, "conn:join('r', 'i') assert(tide.room('r'):count() == 2)");
-    fake_text(c->worker[1], tab, "conn:join('r') assert(tide.room('r'):count() == 2 and tide.user('ann'):count() == 2)\n"
-                                 "local m = tide.room('r'):members() assert(#m == 2 and m[1].user == 'bob' and m[2].info == 'i')\n"
-                                 "assert(tide.rooms()[1].count == 2 and tide.room('r'):has('bob') and tide.room('r'):has(conn))");
+    fake_text(c->worker[1], tab,
+              "conn:join('r') assert(tide.room('r'):count() == 2 and tide.user('ann'):count() == 2)\n"
+              "local m = tide.room('r'):members() assert(#m == 2 and m[1].user == 'bob' and m[2].info == 'i')\n"
+              "assert(tide.rooms()[1].count == 2 and tide.room('r'):has('bob') and tide.room('r'):has(conn))");
     settle(c);
     fake_expect(bob, "+anni\n");
     fake_expect(ann, "+anni\n");
@@ -140,11 +142,13 @@ static void test_sends_reach_other_workers(void **state)
     settle(c);
     fake_expect(ann, "5\n");
     fake_expect(bob, "1\n2\n3\n{\"n\":4}\n5\n+bob\n"); /* 3 was sent behind the join */
-    fake_text(c->worker[0], ann, "conn:join('q') assert(tide.user('bob'):leave('q') == true) assert(tide.user('bob'):close(4001, 'bye'))");
+    fake_text(c->worker[0], ann,
+              "conn:join('q') assert(tide.user('bob'):leave('q') == true) assert(tide.user('bob'):close(4001, 'bye'))");
     settle(c);
     fake_expect(ann, "+ann\n-bob\n");
     assert_int_equal(bob->close_code, 4001);
-    fake_text(c->worker[0], ann, "assert(tide.room('q'):count() == 1) tide.room('q'):empty() assert(tide.room('q'):count() == 0)");
+    fake_text(c->worker[0], ann,
+              "assert(tide.room('q'):count() == 1) tide.room('q'):empty() assert(tide.room('q'):count() == 0)");
     for (int i = 0; i < WORKERS; i++)
         fake_expect_no_log(c->worker[i]);
 }
