@@ -37,8 +37,8 @@ struct parcel {
 
 /* NULL when memory runs out. */
 struct parcel *parcel_create(struct hub *h, const struct parcel_text *t);
-/* Takes the parcel to these workers (bits), this one apart. Messages and signals may be refused by full inboxes, which is counted;
- * all else arrives. */
+/* Takes the parcel to these workers (bits), this one apart. Messages and signals may be refused by full inboxes, which is
+ * counted; all else arrives. */
 void parcel_send(struct hub *h, struct parcel *p, uint64_t workers);
 void parcel_drop(struct parcel *p); /* one that is not sent after all; NULL is allowed */
 #endif

@@ -113,8 +113,7 @@ void api_room_push_member(lua_State *L, const struct person *p)
         lua_setfield(L, -2, "info");
 }
 
-/* An empty buffer of the script for a list of the hub, so that a raise loses nothing. Nothing else uses it until the list is read.
- */
+/* An empty buffer of the script for a list of the hub, so that a raise loses nothing. Nothing else uses it meanwhile. */
 static struct buf *take_scratch(lua_State *L)
 {
     struct buf *scratch = &script_of(L)->scratch;

@@ -3,8 +3,8 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "fake_inbox.h"
 #include "hub/hub_impl.h"
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -63,70 +63,11 @@ int session_close(struct session *s, unsigned code, struct slice reason)
     return 0;
 }
 
-/* ---- loop/inbox.h ---- */
-
-struct inbox {
-    pthread_mutex_t lock;
-    struct letter *first, **last; /* oldest first */
-    size_t count, limit;          /* letters that wait, and how many may */
-};
-
-static struct inbox *make_inbox(void)
-{
-    struct inbox *b = calloc(1, sizeof(*b));
-
-    pthread_mutex_init(&b->lock, NULL);
-    b->last = &b->first;
-    b->limit = SIZE_MAX;
-    return b;
-}
-
-static bool append(struct inbox *b, struct letter *l, size_t limit)
-{
-    pthread_mutex_lock(&b->lock);
-    bool fits = b->count < limit;
-    if (fits) {
-        l->next = NULL;
-        *b->last = l;
-        b->last = &l->next;
-        b->count++;
-    }
-    pthread_mutex_unlock(&b->lock);
-    return fits;
-}
-
-void inbox_post(struct inbox *b, struct letter *l)
-{
-    append(b, l, SIZE_MAX);
-}
-
-bool inbox_offer(struct inbox *b, struct letter *l, size_t size)
-{
-    assert_true(size > 0);
-    return append(b, l, b->limit);
-}
-
-static bool open_all(struct inbox *b, bool delivered)
-{
-    struct letter *next;
-
-    pthread_mutex_lock(&b->lock);
-    struct letter *l = b->first;
-    b->first = NULL;
-    b->last = &b->first;
-    b->count = 0;
-    pthread_mutex_unlock(&b->lock);
-    bool some = l != NULL;
-    for (; l; l = next) {
-        next = l->next;
-        l->open(l, delivered);
-    }
-    return some;
-}
+/* ---- inboxes ---- */
 
 bool fake_open_letters(struct fake_world *w)
 {
-    return open_all(w->inbox, true);
+    return fake_inbox_open(w->inbox, true);
 }
 
 void fake_set_inbox_limit(struct fake_world *w, size_t letters)
@@ -267,7 +208,7 @@ static void make_world(struct fake_world *w, struct hub_crew *crew, unsigned wor
     list_init(&w->loop->timers);
     w->hub = hub_create(w->loop, &events, w, crew, worker);
     if (crew) {
-        w->inbox = make_inbox();
+        w->inbox = fake_inbox_create();
         hub_crew_set_inbox(crew, worker, w->inbox);
     }
 }
@@ -285,9 +226,7 @@ static void end_world(struct fake_world *w)
         free(w->sessions[i]);
     free(w->loop);
     if (w->inbox) {
-        open_all(w->inbox, false);
-        pthread_mutex_destroy(&w->inbox->lock);
-        free(w->inbox);
+        fake_inbox_destroy(w->inbox);
     }
 }
 
@@ -349,8 +288,9 @@ void fake_people(struct fake_world *w, const char *room, char *text, size_t size
     text[0] = '\0';
     assert_true(room_members(w->hub, slice_of(room), &list) >= 0);
     for (struct slice left = buf_slice(&list); person_next(&left, &p);)
-        len += (size_t)snprintf(text + len, size - len, "%.*s%s%.*s ", p.user.len ? (int)p.user.len : 1, p.user.len ? p.user.data : "#",
-                                p.info.data ? "=" : "", (int)p.info.len, p.info.data ? p.info.data : "");
+        len += (size_t)snprintf(text + len, size - len, "%.*s%s%.*s ", p.user.len ? (int)p.user.len : 1,
+                                p.user.len ? p.user.data : "#", p.info.data ? "=" : "", (int)p.info.len,
+                                p.info.data ? p.info.data : "");
     buf_fini(&list);
 }
 

@@ -14,7 +14,7 @@ struct session {
     char sent[FAKE_SENT_MAX]; /* payloads, each with a blank behind; what does not fit is only counted */
     size_t len;
     unsigned messages;
-    struct outbox_opts opts; /* of the last one */
+    struct outbox_opts opts;                                        /* of the last one */
     void (*heard)(struct session *s, const char *data, size_t len); /* called for each one, may be NULL */
     void *heard_arg;
 };
@@ -23,15 +23,15 @@ struct fake_world {
     struct loop *loop;
     struct hub *hub;
     struct inbox *inbox; /* NULL for a world that is alone */
-    /* "+room/who " for on_join, "-room/who " for on_leave, "!name/value " for on_signal; who is user, #connection of this world or
-     * #?, and =info */
+    /* "+room/who " for on_join, "-room/who " for on_leave, "!name/value " for on_signal; who is the user, or #connection of this
+     * world, or #?, with =info */
     char log[FAKE_SENT_MAX];
     size_t log_len;
     unsigned joins, leaves;
     unsigned dropped_calls; /* of on_dropped */
     uint64_t dropped;       /* what they told */
-    uint64_t grace; /* what the grace hook answers */
-    bool current;   /* what the current hook answers */
+    uint64_t grace;         /* what the grace hook answers */
+    bool current;           /* what the current hook answers */
     struct session *sessions[64];
     size_t session_count;
     struct conn *conns[64]; /* by name, see fake_conn */

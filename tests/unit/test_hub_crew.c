@@ -369,6 +369,30 @@ static void who_is_emptied_out_may_close_or_log_in(void **state)
     expect_people(crew, "other", "# bob ");
 }
 
+/* It was emptied between finding the room and taking its lock. */
+static void a_join_notices_that_the_room_is_over(void **state)
+{
+    struct fake_world *crew = *state;
+    struct kept_list kept;
+    struct blob *info = blob_copy("1", 1);
+
+    for (int n = 0; n < 2; n++)
+        fake_open(&crew[0], "");
+    fake_open(&crew[1], "bob");
+    fake_join(&crew[0], 0, "r");
+    fake_join(&crew[1], 0, "r");
+    fake_settle(crew);
+    struct room *r = room_find(crew[0].hub, SLICE("r"));
+    struct membership *ms = membership_find(CONN(0, 0), r);
+    empty_world(&crew[1], "r");
+    assert_int_equal(membership_add(CONN(0, 1), r, NULL, &kept), PLACE_OVER);
+    assert_int_equal(membership_renew(ms, info), PLACE_OVER);
+    assert_false(membership_remove(ms, false));
+    assert_int_equal(room_join(CONN(0, 0), SLICE("r"), info), 0);
+    expect_people(crew, "r", "#=1 ");
+    blob_unref(info);
+}
+
 /* ---- sends ---- */
 
 static void a_room_is_heard_in_all_workers_in_order(void **state)
@@ -401,6 +425,8 @@ static void a_room_is_heard_in_all_workers_in_order(void **state)
         fake_expect_sent(&crew[i], 0, i < 2 ? "from outside " : "");
         fake_expect_sent(&crew[i], 1, "");
     }
+    leave(&crew[1], 0, "r");
+    assert_int_equal(place_workers(crew[2].hub->crew, SLICE("r")), 1); /* no more letters to worker 2 */
     packet_unref(p);
 }
 
@@ -768,6 +794,7 @@ int main(void)
         TEST(an_emptied_room_is_empty_at_once),
         TEST(an_emptied_room_may_be_joined_again_at_once),
         TEST(who_is_emptied_out_may_close_or_log_in),
+        TEST(a_join_notices_that_the_room_is_over),
         TEST(a_room_is_heard_in_all_workers_in_order),
         TEST(some_are_left_out_wherever_they_are),
         TEST(a_user_is_reached_everywhere),

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "net/deflate.h"
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -127,6 +128,54 @@ static void test_frames_outlive_the_packet(void **state)
     blob_unref(small);
 }
 
+/* ---- several threads ---- */
+
+enum { READERS = 3, PACKETS = 200 };
+
+static struct packet *shared[PACKETS];
+static pthread_barrier_t all_ready;
+
+/* A worker that is sent the packets, with a deflate of its own; takes the compressed frames and gives its packets back. */
+static void *read_all(void *arg)
+{
+    struct blob **frames = arg;
+    struct deflate *own = deflate_create(6);
+
+    for (int i = 0; i < PACKETS; i++) {
+        pthread_barrier_wait(&all_ready); /* all at the same one at the same time */
+        frames[i] = blob_ref(packet_frame(shared[i], 12, 0, own));
+        packet_unref(shared[i]);
+    }
+    deflate_destroy(own);
+    return NULL;
+}
+
+static void test_threads_compress_it_once(void **state)
+{
+    static struct blob *frames[READERS][PACKETS];
+    pthread_t threads[READERS];
+
+    pthread_barrier_init(&all_ready, NULL, READERS);
+    for (int i = 0; i < PACKETS; i++) {
+        shared[i] = packet_create(FRAME_TEXT, text, sizeof(text));
+        for (int n = 1; n < READERS; n++)
+            packet_ref(shared[i]);
+    }
+    for (int n = 0; n < READERS; n++)
+        assert_int_equal(pthread_create(&threads[n], NULL, read_all, frames[n]), 0);
+    for (int n = 0; n < READERS; n++)
+        pthread_join(threads[n], NULL);
+    for (int i = 0; i < PACKETS; i++) {
+        assert_deflated(frames[0][i], text, sizeof(text));
+        assert_int_equal(frames[0][i]->refs, READERS); /* the packet's own is gone with it */
+        for (int n = 0; n < READERS; n++) {
+            assert_ptr_equal(frames[n][i], frames[0][i]);
+            blob_unref(frames[n][i]);
+        }
+    }
+    pthread_barrier_destroy(&all_ready);
+}
+
 static void test_without_memory(void **state)
 {
     for (unsigned long n = 1; n <= 2; n++) {
@@ -152,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_compressed_once_per_window),
         cmocka_unit_test(test_plain_where_compression_does_not_help),
         cmocka_unit_test(test_frames_outlive_the_packet),
+        cmocka_unit_test(test_threads_compress_it_once),
         cmocka_unit_test(test_without_memory),
     };
 
