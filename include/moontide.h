@@ -47,7 +47,9 @@ struct moontide_setting {
 };
 
 /* A native module: `require "name"` in scripts calls `open`, which is a lua_CFunction like luaopen_name: it returns what require is to
- * return. It is called once per server, by moontide_create; all versions of the app share what it returns. */
+ * return. It is called once per Lua state: by moontide_create for each worker, where all versions of the app share what it returns, and at
+ * each reload for the state in which the new version is tried first, on another thread. What it keeps outside of its lua_State must be
+ * safe to use from several threads. */
 struct moontide_module {
     const char *name;
     int (*open)(struct lua_State *L);

@@ -94,6 +94,8 @@ static void test_abandoned_upgrade(void **state)
     assert_int_equal(script_upgrade(f->script, 1, &f->error), 0);
     assert_int_equal(script_upgrade(f->script, 1, &f->error), 0); /* from the start again */
     script_abandon(f->script);
+    assert_int_equal(f->script->behind_ref, LUA_NOREF);
+    assert_int_equal(f->script->heap.extra, 0);
     ask(f, s, "show", before);
     fake_text(f, s, "x");
     assert_int_equal(script_prepare(f->script, sources, &f->error), 0);
@@ -516,7 +518,8 @@ static void test_memory_that_runs_out(void **state)
     fake_logged(f);
 }
 
-/* Memory that is out for good: commit and back have nothing to ask for, and tide.state is whole all the time. */
+/* Memory that is out for good: commit and back have nothing to ask for, and tide.state is whole all the time, also for one who
+ * writes to it before there was memory to put it in order. */
 static void test_no_memory_at_all(void **state)
 {
     struct fake *f = *state;
@@ -534,12 +537,45 @@ static void test_no_memory_at_all(void **state)
         script_commit(f->script);
         mem_fail_from(0);
         script_begin(f->script, "reload");
-        ask(f, s, "show", after);
+        if (from % 2)
+            fake_text(f, s, "more");
+        ask(f, s, "show", from % 2 ? "from=1 list={1=a 2={deep=changed}} more=true n=11\n" : after);
         mem_fail_from(from);
         script_back(f->script);
         mem_fail_from(0);
         script_begin(f->script, "rollback");
         ask(f, s, "show", before);
+    }
+    sources_unref(sources);
+    fake_logged(f);
+}
+
+/* Showing the fields breaks off in the middle, and the script writes to those that are there already. */
+static void test_state_half_shown(void **state)
+{
+    struct fake *f = *state;
+    struct sources *sources;
+    struct session *s;
+    static const char app[] =
+        "local kept = tide.state return { version = 1, on_upgrade = function(s) for i = 1, 40 do s['k' .. i] = 0 end return s "
+        "end,\n"
+        "on_message = function(c, t) local n = 0 for i = 1, 40 do kept['k' .. i] = kept['k' .. i] + 1 end kept.k7 = nil\n"
+        "  for k, v in pairs(kept) do n = n + v end c:send(tostring(n)) end }";
+
+    fake_load(f, "return {}");
+    s = fake_open(f, "/");
+    fake_write_app(f, app);
+    assert_int_equal(fake_probe(f, &sources), 0);
+    for (unsigned long from = 1; from <= 20; from++) {
+        assert_int_equal(script_prepare(f->script, sources, &f->error), 0);
+        assert_int_equal(script_upgrade(f->script, 1, &f->error), 0);
+        mem_fail_from(from);
+        script_commit(f->script);
+        mem_fail_from(0);
+        fake_text(f, s, "x");
+        fake_turn(f);
+        fake_expect(s, "39\n");
+        script_back(f->script);
     }
     sources_unref(sources);
     fake_logged(f);
@@ -612,6 +648,7 @@ int main(void)
         TEST(test_memory_is_flat),
         TEST(test_memory_that_runs_out),
         TEST(test_no_memory_at_all),
+        TEST(test_state_half_shown),
         TEST(test_heap_at_its_limit),
         TEST(test_large_state),
     };

@@ -343,6 +343,47 @@ static void test_chunk_that_reads_the_state(void **state)
     ask(f, s, "x", "ab\n");
 }
 
+/* Returns NULL when all went well. */
+static void *probe_often(void *arg)
+{
+    struct fake *f = arg;
+    struct script_failure failure;
+    struct sources *sources;
+    void *failed = NULL;
+
+    for (int i = 0; i < 20; i++) {
+        if (script_probe(&f->config, &sources, &failure) != 0)
+            failed = arg;
+        sources_unref(sources);
+        script_failure_fini(&failure);
+    }
+    return failed;
+}
+
+/* Pool threads probe while the worker is at work; for the thread sanitizer. */
+static void test_probes_on_other_threads(void **state)
+{
+    struct fake *f = *state;
+    struct session *s;
+    pthread_t threads[2];
+
+    fake_write(f, "part.lua", "return 1");
+    fake_load(f,
+              "require 'part' tide.spawn(print, 'x') tide.every(1, print) return { on_message = function(c, t) c:send(t) end }");
+    s = fake_open(f, "/");
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, probe_often, f), 0);
+    for (int i = 0; i < 200; i++)
+        ask(f, s, "x", "x\n");
+    for (int i = 0; i < 2; i++) {
+        void *failed;
+
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    fake_logged(f);
+}
+
 /* ---- commit, abandon, back ---- */
 
 static const char one[] = "local app = { on = {} } local state = tide.state local n = 0\n"
@@ -517,22 +558,28 @@ static void test_hold(void **state)
 {
     struct fake *f = *state;
     struct sources *sources;
-    struct session *a, *b, *h;
+    struct session *a, *b, *c, *h;
 
     fake_load(
-        f, "return { rooms = { ['*'] = { grace = 0, on_join = function(r, who) print 'join one' end } },\n"
+        f, "tide.every(0.5, function() print 'every one' end)\n"
+           "return { rooms = { ['*'] = { grace = 0, on_join = function(r, who) print 'join one' end } }, on_close = print,\n"
            "on_open = function(conn) conn:join 'r' end, on_message = function(conn, t) conn:send 'one' end, on_http = function() "
            "return 200, 'one' end }");
     a = fake_open(f, "/");
+    c = fake_open(f, "/");
     fake_expect_log(f, "join one");
-    fake_write(f, "app.lua",
-               "return { rooms = { ['*'] = { on_join = function(r, who) print 'join two' end } }, on_start = function() print "
-               "'start two' "
-               "end,\non_binary = function(c, b) c:send('bytes ' .. b) end, on_http = function() return 200, 'two' end }");
+    fake_write(
+        f, "app.lua",
+        "return { rooms = { ['*'] = { on_join = function(r, who) print 'join two' end } }, on_close = function() print 'close "
+        "two' end,\n"
+        "on_start = function() print "
+        "'start two' "
+        "end,\non_binary = function(c, b) print 'bytes' c:send('bytes ' .. b) end, on_http = function() return 200, 'two' end }");
     sources = probe(f);
     assert_int_equal(script_prepare(f->script, sources, &f->error), 0);
     script_hold(f->script);
     fake_text(f, a, "x");
+    fake_close(f, c, 1000);
     b = fake_open(f, "/");
     fake_binary(f, b, "ab", 2);
     h = fake_http(f, "GET", "/", NULL, NULL);
@@ -555,7 +602,10 @@ static void test_hold(void **state)
         const char *log = fake_logged(f);
 
         assert_true(strstr(log, "start two") && strstr(log, "join two") && strstr(log, "start two") < strstr(log, "join two"));
+        assert_non_null(strstr(log, "close two"));
         assert_null(strstr(log, "join one"));
+        assert_null(strstr(log, "every one"));
+        assert_null(strstr(log, script_fallback(f->script))); /* all of it ran in the new version */
     }
     sources_unref(sources);
 }
@@ -571,6 +621,7 @@ int main(void)
         TEST(test_failure_says_where),
         TEST(test_chunks_speak_once),
         TEST(test_endless_chunk_stalls_nobody),
+        TEST(test_probes_on_other_threads),
         TEST(test_chunk_that_reads_the_state),
         TEST(test_events_go_on_while_staged),
         TEST(test_back),
