@@ -8,7 +8,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-pytest.register_assert_rewrite("support.wire", "support.server")
+pytest.register_assert_rewrite("support.wire", "support.server", "support.control")
 from support import certs, wire  # noqa: E402
 from support.server import BIN, Server  # noqa: E402
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.control import Control, control
 from support.server import BIN, clean_environment, refuses, sanitized
 
 APP = """
@@ -39,10 +40,6 @@ def runtime(tmp_path):
     return folder
 
 
-def control(server):
-    return next(Path(server.env["XDG_RUNTIME_DIR"]).glob(f"moontide-{server.port}.sock"))
-
-
 def tide(*args, env=None):
     """Run a command: (exit code, stdout, stderr)."""
     done = subprocess.run([BIN, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
@@ -57,43 +54,17 @@ def ask(server, *words):
     return json.loads(out)
 
 
-class Raw:
-    """A client of the socket without manners."""
-
-    def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
-        self.sock.connect(str(path))
-
-    def send(self, data):
-        self.sock.sendall(data)
-
-    def line(self):
-        got = b""
-        while not got.endswith(b"\n"):
-            piece = self.sock.recv(1)
-            assert piece, f"closed after {got!r}"
-            got += piece
-        return json.loads(got)
-
-    def closed(self):
-        try:
-            return self.sock.recv(1) == b""
-        except ConnectionResetError:
-            return True
-
-
 @pytest.fixture
 def raw():
     clients = []
 
     def make(path):
-        clients.append(Raw(path))
+        clients.append(Control(path))
         return clients[-1]
 
     yield make
     for client in clients:
-        client.sock.close()
+        client.close()
 
 
 # ---- where it is, and for whom ----
