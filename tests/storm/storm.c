@@ -4,14 +4,15 @@
  *   storm_load PORT CONNECTIONS ROOMS rate N      N messages a second over all connections, with their latency
  *
  * The server runs tests/storm/storm.lua. Says "ready" when everybody has joined and the first messages are out, and "seen N" when
- * generation N of the script is first heard of. Reads from stdin: 'b' where a reload begins, 'e' where it has ended. At its end
- * nothing more is sent but, when all is answered, one last message of each; then the result follows as one line of JSON:
+ * generation N of the script is first heard of. Reads from stdin: 'b' where a reload begins, 'e' where it has ended, 'w' where a
+ * window of time ends (timing.h). At the end of stdin nothing more is sent but, when all is answered, one last message of each;
+ * then the result follows as one line of JSON:
  *
  *   sent answered failed delivered seconds   messages, and how long they were sent
  *   generation                               the one that answered each of the last messages
  *   workers                                  answers of each worker, from 1
  *   hashes paths                             stamps.h
- *   quiet reload                             timing.h, only with `rate`
+ *   quiet reload gaps                        timing.h, only with `rate`
  *
  * Whatever is against the rules of ledger.h, a connection that is closed, an error that is not "internal", or state that is lost
  * over a reload ends the program with a reason and exit code 1.
@@ -179,8 +180,12 @@ static bool obey(void)
 {
     char words[64];
     ssize_t n = read(STDIN_FILENO, words, sizeof(words));
-    for (ssize_t i = 0; rate && i < n; i++)
-        timing_reload(words[i] == 'b');
+    for (ssize_t i = 0; i < n; i++) {
+        if (words[i] == 'w')
+            timing_window();
+        else
+            timing_reload(words[i] == 'b');
+    }
     return n != 0;
 }
 

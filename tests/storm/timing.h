@@ -14,9 +14,10 @@ void timing_init(unsigned connections);
 void timing_sent(unsigned from, uint32_t number, double when);
 /* That message has come to somebody. */
 void timing_arrived(unsigned from, uint32_t number);
-/* A reload begins, or has ended. Each prints nothing; twice the same is ignored. */
 void timing_reload(bool under_way);
-/* Prints `"quiet": {...}, "reload": {...}`: count, p50, p99, max in microseconds, and "gaps": the longest time without an
- * arrival, in microseconds, of each reload or of each time between two. */
+/* A window of time is over, in which the longest time without an arrival is looked for; the next one begins. */
+void timing_window(void);
+/* Prints `"quiet": {...}, "reload": {...}`, each with count, p50, p99 and max, and `"gaps": [...]`, one for each window. All in
+ * microseconds. */
 void timing_print(void);
 #endif

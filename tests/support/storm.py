@@ -15,10 +15,12 @@ def _put(text, old, new):
     return text.replace(old, new)
 
 
-def version(generation, level=1, chunk="", message="", app=""):
+def version(generation, level=1, rooms=20, slow=16, chunk="", message="", app=""):
     """A script of its own generation, with Lua code put into the chunk, its handler of messages, and behind its handlers."""
     text = _put(SCRIPT, "GENERATION = 1\n", f"GENERATION = {generation}\n")
     text = _put(text, "LEVEL = 1 ", f"LEVEL = {level} ")
+    text = _put(text, "ROOMS <const> = 20\n", f"ROOMS <const> = {rooms}\n")
+    text = _put(text, "SLOW <const> = 16 ", f"SLOW <const> = {slow} ")
     for place, code in (("chunk", chunk), ("message", message), ("app", app)):
         text = _put(text, f"-- HERE: {place}\n", code + "\n")
     return text
@@ -27,8 +29,8 @@ def version(generation, level=1, chunk="", message="", app=""):
 class Load:
     """One run of the load program. Leaving `with` without `finish` ends it at once."""
 
-    def __init__(self, port, connections, rooms, *how):
-        command = [LOAD, str(port), str(connections), str(rooms), *map(str, how)]
+    def __init__(self, port, connections, rooms, *how, wrap=()):
+        command = [*wrap, LOAD, str(port), str(connections), str(rooms), *map(str, how)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.out, self.errors = Lines(self.process.stdout), Lines(self.process.stderr)
 
@@ -47,7 +49,7 @@ class Load:
             raise AssertionError(f"the load ended with {self.process.returncode}: {self.errors.text()}")
 
     def tell(self, word):
-        self.process.stdin.write(word)
+        self.process.stdin.write(word.encode())
         self.process.stdin.flush()
 
     def finish(self, timeout=120):
