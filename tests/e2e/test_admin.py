@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.control import Control, control
-from support.server import BIN, clean_environment, refuses, sanitized
+from support.server import BIN, WORKERS, clean_environment, refuses, sanitized
 
 APP = """
 local tide = require "moontide"
@@ -218,7 +218,7 @@ def test_status_counts_what_clients_did(serve, connect, until):
     assert net["bytes_in"] > 5 * (6 + 10) and net["bytes_out"] > 5 * 14
     assert status["handlers"]["events"] >= 3 + 10 and status["handlers"]["waiting"] >= 1
     assert status["handlers"]["memory"] > 10000
-    assert status["pid"] == server.process.pid and status["workers"] == 1 and status["addresses"] == server.urls
+    assert status["pid"] == server.process.pid and status["workers"] == WORKERS and status["addresses"] == server.urls
     assert status["script"] == str(server.script.resolve()) and not status["stopping"]
     assert 0 < status["uptime"] < 60 and abs(status["started"] + status["uptime"] - time.time()) < 5
     assert re.fullmatch("[0-9a-f]{8}", status["version"]) and abs(status["live_since"] - status["started"]) < 10
