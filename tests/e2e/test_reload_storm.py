@@ -46,12 +46,12 @@ KINDS = {
     "raises in the chunk": Kind("failed", "no luck", code={"chunk": "error 'no luck'"}),
     "acts in the chunk": Kind("failed", "not while loading", code={"chunk": "tide.broadcast 'all'"}),
     "handler of a wrong name": Kind("failed", "on_mesage", code={"app": "app.on_mesage = app.on_message"}),
+    "upgrades": Kind("live", upgrade=True, code={"app": UPGRADE % "return state"}),
+    "raises in on_upgrade": Kind("failed", "no way", upgrade=True, code={"app": UPGRADE % "state.total = 0 error 'no way'"}),
+    "on_upgrade returns nothing": Kind("failed", "on_upgrade", upgrade=True, code={"app": UPGRADE % "state.total = 0"}),
 }
 if ROLLBACK:
     KINDS |= {
-        "upgrades": Kind("live", upgrade=True, code={"app": UPGRADE % "return state"}),
-        "raises in on_upgrade": Kind("failed", "no way", upgrade=True, code={"app": UPGRADE % "state.total = 0 error 'no way'"}),
-        "on_upgrade returns nothing": Kind("failed", "on_upgrade", upgrade=True, code={"app": UPGRADE % "state.total = 0"}),
         "raises": Kind("rolled back", code={"message": "error 'always'"}),
         "raises now and then": Kind("rolled back", code={"message": "if math.random(4) == 1 then error 'sometimes' end"}),
         "raises after waiting": Kind("rolled back", code={"message": "tide.sleep(0.001) error 'late'"}),
