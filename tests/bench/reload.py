@@ -49,7 +49,7 @@ def reloads(server, script, load, crowd, count):
             raise RuntimeError(answer["error"])
         time.sleep(max(0, begin + WINDOW - time.monotonic()))
         load.tell("w")
-        pauses.append(admin.ask("status").get("reload_pause_ms", 0))
+        pauses.append(admin.ask("status")["reloads"]["pause_ms"])
         time.sleep(WINDOW)
     load.tell("w")
     return pauses
