@@ -16,7 +16,7 @@ bench_main() {
     need_packages "${packages_bench[@]}"
     need_node
     build_release -DMOONTIDE_BENCH=ON
-    compile build bench_load bench_floor
+    compile build bench_load bench_floor storm_load
     need_modules tests/bench build/bench || echo "no npm modules: Bun and ws are left out"
     bench_certificate
     "$python" tests/bench/run.py "$@"

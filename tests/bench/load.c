@@ -16,9 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
-enum { OPENING_MAX = 64, WARM_CONNECTIONS = 100 }; /* handshakes at a time, fewer than any server's backlog */
+enum { WARM_CONNECTIONS = 100 };
 static const double drain_timeout = 20;
 
 struct options {
@@ -38,10 +37,9 @@ struct scenario {
 static struct options options = {.connections = 100, .window = 1, .publishers = 10, .warm = 1, .seconds = 3, .peer.size = 32};
 static struct peer *peers;
 static uint32_t *heard; /* room: by member and publisher, the number that comes next */
-static unsigned opened; /* handshakes begun */
-static unsigned open_now;
-static uint64_t total; /* messages received, or connections opened and closed */
-static bool stopping;  /* what arrives is no longer answered */
+static unsigned clients; /* connect: how many are at it */
+static uint64_t total;   /* messages received, or connections opened and closed */
+static bool stopping;    /* what arrives is no longer answered */
 
 static void run_for(double seconds)
 {
@@ -50,21 +48,10 @@ static void run_for(double seconds)
         peer_turn(10);
 }
 
-static void note_open(struct peer *p)
-{
-    open_now++;
-}
-
-/* Opens peers up to number `count`, a few at a time. The pause is for servers that answer first and join the room after. */
+/* The pause is for servers that answer first and join the room after. */
 static void open_until(unsigned count)
 {
-    while (open_now < count) {
-        while (opened < count && opened - open_now < OPENING_MAX) {
-            peers[opened].index = opened;
-            peer_open(&peers[opened++]);
-        }
-        peer_turn(10);
-    }
+    peer_open_until(peers, count);
     run_for(0.3);
 }
 
@@ -169,21 +156,21 @@ static void connect_closed(struct peer *p)
 {
     total++;
     if (stopping)
-        open_now--;
+        clients--;
     else
         peer_open(p);
 }
 
 static bool connect_finished(void)
 {
-    return open_now == 0;
+    return clients == 0;
 }
 
 static void connect_run(void)
 {
-    for (open_now = 0; open_now < options.connections; open_now++) {
-        peers[open_now].index = open_now;
-        peer_open(&peers[open_now]);
+    for (clients = 0; clients < options.connections; clients++) {
+        peers[clients].index = clients;
+        peer_open(&peers[clients]);
     }
     measure();
     drain(connect_finished);
@@ -216,10 +203,10 @@ static void idle_run(void)
 }
 
 static const struct scenario scenarios[] = {
-    {"echo", {.on_open = note_open, .on_message = echo_message}, echo_run},
-    {"room", {.on_open = note_open, .on_message = room_message}, room_run},
+    {"echo", {.on_message = echo_message}, echo_run},
+    {"room", {.on_message = room_message}, room_run},
     {"connect", {.on_open = peer_close, .on_closed = connect_closed}, connect_run},
-    {"idle", {.on_open = note_open}, idle_run},
+    {"idle", {0}, idle_run},
 };
 
 static void usage(void)
@@ -297,20 +284,10 @@ static const struct scenario *parse(int argc, char **argv)
     return NULL;
 }
 
-static void raise_file_limit(void)
-{
-    struct rlimit r;
-    getrlimit(RLIMIT_NOFILE, &r);
-    r.rlim_cur = r.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &r);
-    if (r.rlim_cur < options.connections + WARM_CONNECTIONS)
-        peer_fail("%u connections are more than the %lu files of `ulimit -Hn`", options.connections, (unsigned long)r.rlim_cur);
-}
-
 int main(int argc, char **argv)
 {
     const struct scenario *scenario = parse(argc, argv);
-    raise_file_limit();
+    peer_reserve(options.connections + WARM_CONNECTIONS);
     signal(SIGPIPE, SIG_IGN); /* SSL_write has no flag for it */
     options.connections += scenario->run == idle_run ? WARM_CONNECTIONS : 0;
     options.peer.events = scenario->events;

@@ -16,10 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum { HEAD_MAX = 8, EVENTS = 1024, IN_SIZE = 256 * 1024 };
+enum { OPENING_MAX = 64 }; /* handshakes at a time, fewer than any server's backlog */
 enum { OP_TEXT = 0x81, OP_CLOSE = 0x88, OP_PING = 0x89, OP_PONG = 0x8a };
 
 /* The sample key of RFC 6455 and its answer: nothing to compute for each handshake. */
@@ -32,6 +34,7 @@ static struct peer_config config;
 static SSL_CTX *tls_context;
 static int epoll_fd;
 static unsigned next_address;
+static unsigned open_now; /* peers that are PEER_OPEN */
 static char request[sizeof(request_head) + 16];
 
 static unsigned char sample[HEAD_MAX + PEER_SIZE_MAX]; /* a whole masked frame; sender and number are written over */
@@ -103,6 +106,17 @@ void peer_init(const struct peer_config *c)
     SSL_CTX_set_mode(tls_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 }
 
+void peer_reserve(unsigned connections)
+{
+    enum { OTHERS = 100 }; /* files that are no connections */
+    struct rlimit r;
+    getrlimit(RLIMIT_NOFILE, &r);
+    r.rlim_cur = r.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &r);
+    if (r.rlim_cur < connections + OTHERS)
+        peer_fail("%u connections are more than the %lu files of `ulimit -Hn`", connections, (unsigned long)r.rlim_cur);
+}
+
 /* Everything a peer has in flight fits the socket's buffer, so a short write means that the server does not read. */
 static void write_all(struct peer *p, const void *data, size_t len)
 {
@@ -134,6 +148,7 @@ void peer_close(struct peer *p)
     frame[n] = 0x03 ^ mask[0]; /* 1000 */
     frame[n + 1] = 0xe8 ^ mask[1];
     p->state = PEER_CLOSING;
+    open_now--;
     write_all(p, frame, n + 2);
 }
 
@@ -146,23 +161,45 @@ static void send_pong(struct peer *p, const unsigned char *payload, size_t len)
     write_all(p, frame, n + len);
 }
 
-static void take_message(struct peer *p, const unsigned char *payload, size_t len)
+bool peer_parse(const char *text, size_t len, unsigned *from, uint32_t *number)
 {
+    const unsigned char *payload = (const unsigned char *)text;
     if (len != config.size || payload[5] != ' ' || payload[11] != ' ' ||
         memcmp(payload + PEER_SIZE_MIN, filler + PEER_SIZE_MIN, len - PEER_SIZE_MIN) != 0)
+        return false;
+    *from = get_number(payload);
+    *number = get_number(payload + 6);
+    return true;
+}
+
+static void take_message(struct peer *p, const char *payload, size_t len)
+{
+    unsigned from;
+    uint32_t number;
+    if (!peer_parse(payload, len, &from, &number))
         peer_fail("connection %u: message %u came back changed: '%.*s'", p->index, p->received, (int)len, payload);
     p->received++;
-    config.events.on_message(p, get_number(payload), get_number(payload + 6));
+    config.events.on_message(p, from, number);
+}
+
+static void unexpected(struct peer *p, int opcode, const unsigned char *payload, size_t len)
+{
+    if (opcode == OP_CLOSE && len >= 2)
+        peer_fail("connection %u: unexpected frame 0x%02x, close code %u '%.*s'", p->index, opcode,
+                  (unsigned)payload[0] << 8 | payload[1], (int)len - 2, payload + 2);
+    peer_fail("connection %u: unexpected frame 0x%02x of %zu bytes", p->index, opcode, len);
 }
 
 static void take_frame(struct peer *p, int opcode, const unsigned char *payload, size_t len)
 {
-    if (opcode == OP_TEXT && p->state == PEER_OPEN && config.events.on_message)
-        take_message(p, payload, len);
+    if (opcode == OP_TEXT && p->state == PEER_OPEN && config.events.on_text)
+        config.events.on_text(p, (const char *)payload, len);
+    else if (opcode == OP_TEXT && p->state == PEER_OPEN && config.events.on_message)
+        take_message(p, (const char *)payload, len);
     else if (opcode == OP_PING)
         send_pong(p, payload, len);
     else if (opcode != OP_CLOSE || p->state != PEER_CLOSING)
-        peer_fail("connection %u: unexpected frame 0x%02x of %zu bytes", p->index, opcode, len);
+        unexpected(p, opcode, payload, len);
 }
 
 /* Hands out the whole frames; returns how many bytes they took. */
@@ -197,6 +234,7 @@ static size_t take_response(struct peer *p, const unsigned char *data, size_t le
     if (memcmp(data, "HTTP/1.1 101", 12) != 0 || !memmem(data, head, accept_value, sizeof(accept_value) - 1))
         peer_fail("connection %u: the upgrade was refused:\n%.*s", p->index, (int)head, data);
     p->state = PEER_OPEN;
+    open_now++;
     if (config.events.on_open)
         config.events.on_open(p);
     return head;
@@ -334,6 +372,20 @@ void peer_open(struct peer *p)
         start_tls(p);
     else
         start_upgrade(p);
+}
+
+void peer_open_until(struct peer *peers, unsigned count)
+{
+    unsigned next = 0;
+    while (open_now < count) {
+        while (next < count && next < open_now + OPENING_MAX) {
+            peers[next].index = next;
+            if (peers[next].state == PEER_NONE)
+                peer_open(&peers[next]);
+            next++;
+        }
+        peer_turn(10);
+    }
 }
 
 void peer_turn(int milliseconds)

@@ -28,6 +28,7 @@ struct peer {
 struct peer_events {
     void (*on_open)(struct peer *p);
     void (*on_message)(struct peer *p, unsigned from, uint32_t number);
+    void (*on_text)(struct peer *p, const char *text, size_t len); /* in place of on_message: every text, unchecked */
     void (*on_closed)(struct peer *p); /* after a closing handshake that went right */
 };
 
@@ -41,10 +42,16 @@ struct peer_config {
 enum { PEER_SIZE_MIN = 12, PEER_SIZE_MAX = 4096, PEER_BATCH_MAX = 64 };
 
 void peer_init(const struct peer_config *config);
+/* Raise the limit of open files for this many connections and some more. */
+void peer_reserve(unsigned connections);
 /* Connect and start the handshakes; on_open follows in a later turn. `p` is zeroed, or was closed, but for `index`. */
 void peer_open(struct peer *p);
+/* Open those of peers[0] to peers[count - 1] that are not yet, a few at a time. Returns when all are open. */
+void peer_open_until(struct peer *peers, unsigned count);
 /* Send the next `count` (at most PEER_BATCH_MAX) messages in one write. */
 void peer_send(struct peer *p, unsigned count);
+/* Read a message that some peer has sent, unchanged. False when it is none. */
+bool peer_parse(const char *text, size_t len, unsigned *from, uint32_t *number);
 /* Send a close frame; on_closed comes when the server has answered it and closed the connection. */
 void peer_close(struct peer *p);
 /* Wait at most `milliseconds` for something to happen, and handle it. */

@@ -17,8 +17,11 @@ import subprocess
 import sys
 import time
 
+import reload
+
 HERE = pathlib.Path(__file__).resolve().parent
 START_TIMEOUT = 15
+WORKERS = {"moontide-2": 2}  # of servers that have more than one
 BUSY = 0.1  # share of a core that other programs may use before a measurement counts as disturbed
 
 
@@ -30,17 +33,18 @@ class Scenario:
     mode: str  # which program the servers run: echo or room
     load: tuple  # arguments of the load generator
     tls: bool = False
+    also: tuple = ()  # servers that are measured in this scenario and not in every one
 
 
 SCENARIOS = (
     Scenario("echo-1", "Echo, 100 connections, 1 message of 32 bytes in flight on each", "echoes", "echo",
              ("echo", "--connections", "100", "--window", "1")),
     Scenario("echo-16", "Echo, 100 connections, 16 messages of 32 bytes in flight on each", "echoes", "echo",
-             ("echo", "--connections", "100", "--window", "16")),
+             ("echo", "--connections", "100", "--window", "16"), also=("moontide-2",)),
     Scenario("room-1", "Room of 1,000, 10 publishers with 1 message of 32 bytes in flight each", "deliveries", "room",
              ("room", "--connections", "1000", "--publishers", "10", "--window", "1")),
     Scenario("room-16", "Room of 1,000, 10 publishers with 16 messages of 32 bytes in flight each", "deliveries", "room",
-             ("room", "--connections", "1000", "--publishers", "10", "--window", "16")),
+             ("room", "--connections", "1000", "--publishers", "10", "--window", "16"), also=("moontide-2",)),
     Scenario("connect", "Connect, upgrade, close: 32 clients in a loop", "connections", "echo",
              ("connect", "--connections", "32")),
     Scenario("idle", "Memory of an idle connection, 10,000 of them", "bytes", "echo", ("idle", "--connections", "10000")),
@@ -48,6 +52,7 @@ SCENARIOS = (
              ("echo", "--connections", "100", "--window", "1"), tls=True),
     Scenario("tls-echo-16", "Echo over TLS 1.3, 100 connections, 16 messages of 32 bytes in flight on each", "echoes", "echo",
              ("echo", "--connections", "100", "--window", "16"), tls=True),
+    Scenario("reload", "Reloads of a script while its rooms are busy", "", "reload", ()),
 )
 
 
@@ -58,8 +63,8 @@ class Servers:
         self.folder, self.program = folder, program
         self.certificate, self.key = folder / "cert.pem", folder / "key.pem"
         self.bun = folder / "node_modules/.bin/bun"
-        self.commands = {"floor": self.floor, "moontide": self.moontide, "bun": self.bun_server, "ws": self.ws,
-                         "python": self.python}
+        self.commands = {"floor": self.floor, "moontide": self.moontide, "moontide-2": self.moontide_2, "bun": self.bun_server,
+                         "ws": self.ws, "python": self.python}
 
     def pair(self, tls):
         return [str(self.certificate), str(self.key)] if tls else []
@@ -70,6 +75,9 @@ class Servers:
     def moontide(self, port, mode, tls):
         extra = ["--tls", ",".join(self.pair(tls))] if tls else []
         return [str(self.program), "run", str(HERE / f"{mode}.lua"), "--listen", f"127.0.0.1:{port}", "--no-watch", *extra]
+
+    def moontide_2(self, port, mode, tls):
+        return [*self.moontide(port, mode, tls), "--workers", "2"]
 
     def bun_server(self, port, mode, tls):
         return [str(self.bun), str(HERE / "bun_server.mjs"), port, mode, *self.pair(tls)]
@@ -98,16 +106,18 @@ def first_line(command):
 
 
 def pick_cores():
-    """(core of the server, core of the load generator)"""
+    """(cores for servers, one for each of their threads; core of the load generator)"""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) == 1:
         print("only one core: server and load generator share it, so the numbers mean little")
-    return cores[0], cores[-1]
+    elif len(cores) == 2:
+        print("two cores: a server with two workers shares one of them with the load generator")
+    return cores, cores[-1]
 
 
-def on_core(core):
+def on_cores(cores):
     def prepare():
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return prepare
@@ -131,10 +141,10 @@ def wait_until_listening(process, port):
 
 
 @contextlib.contextmanager
-def running(command, port, core, folder, log):
+def running(command, port, cores, folder, log):
     with open(log, "wb") as output:
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                   preexec_fn=on_core(core))
+                                   preexec_fn=on_cores(cores))
     try:
         wait_until_listening(process, port)
         yield process
@@ -152,30 +162,29 @@ def busy_seconds():
     return sum(int(fields[i]) for i in (0, 1, 2, 5, 6)) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_for_quiet(patience):
-    """Wait until other programs use less than BUSY of a core, but not for ever: the table says how busy it was."""
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        before = busy_seconds()
-        time.sleep(0.3)
-        if (busy_seconds() - before) / 0.3 < BUSY:
-            return
-
-
 class Bench:
     def __init__(self, options, servers):
         self.options, self.servers = options, servers
         self.folder = servers.folder
-        self.server_core, self.load_core = pick_cores()
+        self.cores, self.load_core = pick_cores()
+
+    def wait_for_quiet(self):
+        """Wait until other programs use less than BUSY of a core, but not for ever: the table says how busy it was."""
+        end = time.monotonic() + self.options.patience
+        while time.monotonic() < end:
+            before = busy_seconds()
+            time.sleep(0.3)
+            if (busy_seconds() - before) / 0.3 < BUSY:
+                return
 
     def measure(self, name, scenario):
         """One measurement: what the load generator printed, or {"error": why}."""
         port = free_port()
         command = self.servers.commands[name](str(port), scenario.mode, scenario.tls)
         log = self.folder / f"{name}.log"
-        wait_for_quiet(self.options.patience)
+        self.wait_for_quiet()
         try:
-            with running(command, port, self.server_core, self.folder, log) as process:
+            with running(command, port, self.cores[:WORKERS.get(name, 1)], self.folder, log) as process:
                 return self.load(scenario, port, process.pid)
         except (OSError, RuntimeError) as error:
             return {"error": str(error)}
@@ -185,7 +194,7 @@ class Bench:
                    "--warm", str(self.options.warm), "--seconds", str(self.options.seconds), *(["--tls"] if scenario.tls else [])]
         try:
             done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120,
-                                  preexec_fn=on_core(self.load_core))
+                                  preexec_fn=on_cores([self.load_core]))
         except subprocess.TimeoutExpired:
             raise RuntimeError("the load generator did not end") from None
         if done.returncode:
@@ -194,6 +203,9 @@ class Bench:
 
     def run(self, scenario, names):
         """{server: [results]}, one per round, the servers taking turns."""
+        if scenario.mode == "reload":
+            return reload.run(self, progress)
+        names = [n for n in names if n in scenario.also or n not in WORKERS]
         results = {name: [] for name in names}
         for number in range(self.options.rounds):
             for name in names:
@@ -258,6 +270,8 @@ def idle_rows(results):
 
 
 def table_of(scenario, results):
+    if scenario.mode == "reload":
+        return list(reload.rows(results))
     return list(idle_rows(results) if scenario.name == "idle" else rate_rows(scenario, results))
 
 
@@ -296,7 +310,7 @@ def parse():
     parser = argparse.ArgumentParser(prog="./dev bench", formatter_class=argparse.RawDescriptionHelpFormatter,
                                      description="Measure Moontide beside other servers.",
                                      epilog="scenarios: " + " ".join(s.name for s in SCENARIOS) +
-                                     "\nservers:   floor moontide bun ws python")
+                                     "\nservers:   floor moontide moontide-2 bun ws python")
     parser.add_argument("names", nargs="*", help="scenarios and servers to run; all of a kind when none of it is named")
     parser.add_argument("--quick", action="store_true", help="2 short rounds: to see whether something changed a lot")
     parser.add_argument("--rounds", type=int, help="how often each server is measured (5)")

@@ -8,9 +8,9 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-pytest.register_assert_rewrite("support.wire", "support.server")
+pytest.register_assert_rewrite("support.wire", "support.server", "support.control")
 from support import certs, wire  # noqa: E402
-from support.server import BIN, Server  # noqa: E402
+from support.server import BIN, WORKERS, Server  # noqa: E402
 
 
 def pytest_sessionstart(session):
@@ -19,9 +19,11 @@ def pytest_sessionstart(session):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Slow tests run only when they are asked for, and then alone."""
+    """Slow tests run only when they are asked for, and then alone. With several workers those of one worker do not run."""
     wanted = os.environ.get("MOONTIDE_SLOW") == "1"
     keep = [i for i in items if (i.get_closest_marker("slow") is not None) == wanted]
+    if WORKERS > 1:
+        keep = [i for i in keep if i.get_closest_marker("one_worker") is None]
     if len(keep) < len(items):
         config.hook.pytest_deselected(items=[i for i in items if i not in keep])
         items[:] = keep

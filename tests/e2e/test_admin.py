@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support.server import BIN, clean_environment, refuses, sanitized
+from support.control import Control, control
+from support.server import BIN, WORKERS, clean_environment, refuses, sanitized
 
 APP = """
 local tide = require "moontide"
@@ -39,10 +40,6 @@ def runtime(tmp_path):
     return folder
 
 
-def control(server):
-    return next(Path(server.env["XDG_RUNTIME_DIR"]).glob(f"moontide-{server.port}.sock"))
-
-
 def tide(*args, env=None):
     """Run a command: (exit code, stdout, stderr)."""
     done = subprocess.run([BIN, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
@@ -57,43 +54,17 @@ def ask(server, *words):
     return json.loads(out)
 
 
-class Raw:
-    """A client of the socket without manners."""
-
-    def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
-        self.sock.connect(str(path))
-
-    def send(self, data):
-        self.sock.sendall(data)
-
-    def line(self):
-        got = b""
-        while not got.endswith(b"\n"):
-            piece = self.sock.recv(1)
-            assert piece, f"closed after {got!r}"
-            got += piece
-        return json.loads(got)
-
-    def closed(self):
-        try:
-            return self.sock.recv(1) == b""
-        except ConnectionResetError:
-            return True
-
-
 @pytest.fixture
 def raw():
     clients = []
 
     def make(path):
-        clients.append(Raw(path))
+        clients.append(Control(path))
         return clients[-1]
 
     yield make
     for client in clients:
-        client.sock.close()
+        client.close()
 
 
 # ---- where it is, and for whom ----
@@ -247,7 +218,7 @@ def test_status_counts_what_clients_did(serve, connect, until):
     assert net["bytes_in"] > 5 * (6 + 10) and net["bytes_out"] > 5 * 14
     assert status["handlers"]["events"] >= 3 + 10 and status["handlers"]["waiting"] >= 1
     assert status["handlers"]["memory"] > 10000
-    assert status["pid"] == server.process.pid and status["workers"] == 1 and status["addresses"] == server.urls
+    assert status["pid"] == server.process.pid and status["workers"] == WORKERS and status["addresses"] == server.urls
     assert status["script"] == str(server.script.resolve()) and not status["stopping"]
     assert 0 < status["uptime"] < 60 and abs(status["started"] + status["uptime"] - time.time()) < 5
     assert re.fullmatch("[0-9a-f]{8}", status["version"]) and abs(status["live_since"] - status["started"]) < 10

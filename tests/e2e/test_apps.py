@@ -70,10 +70,13 @@ def test_chat_grace(serve, connect, apps):
     """A second tab that goes is nothing; the last one is told after the grace of 5 s, a quick return is neither."""
     server = serve(apps / "chat.lua")
     ann, bob, tab = (person(connect, server, name) for name in ("ann", "bob", "ann"))
+    ann.text({"type": "join", "room": "lobby"})
+    ann.expect(type="user_joined", user_id="ann")
+    tab.text({"type": "join", "room": "lobby"})
+    tab.fence()
+    bob.text({"type": "join", "room": "lobby"})
     for ws in (ann, tab, bob):
-        ws.text({"type": "join", "room": "lobby"})
-        ws.fence()
-    ann.fence()
+        ws.expect(type="user_joined", user_id="bob")
     tab.bye()
     bob.bye()
     again = person(connect, server, "bob")

@@ -97,6 +97,7 @@ def test_bad_addresses(apps, address):
     assert address.removeprefix("unix:")[:60] in text, text
 
 
+@pytest.mark.one_worker
 def test_out_of_descriptors_pauses_accepting(serve, until):
     """Past RLIMIT_NOFILE accepting pauses without spinning; those who are in are served, those who wait come in later."""
     server = serve(ECHO, wrap=("prlimit", "--nofile=64:64"))

@@ -17,11 +17,10 @@ function app.on.join(conn, msg)
 end
 function app.on.leave(conn, msg) return { left = conn:leave(msg.room) } end
 function app.on.say(conn, msg)
-  local except = msg.except == "me" and conn or msg.except == "tab" and tide.state.tab or msg.except
-  if except == "both" then except = { "ann", tide.state.bob } end
+  local except = msg.except == "me" and conn or msg.tab and tide.conn(msg.tab) or msg.except
+  if except == "both" then except = { "ann", tide.conn(msg.bob) } end
   tide.room(msg.room):send({ text = msg.text }, { except = except, key = msg.key })
 end
-function app.on.remember(conn, msg) tide.state[msg.as] = conn end
 function app.on.all(conn, msg) tide.broadcast({ all = msg.text }, { except = conn }) end
 function app.on.user(conn, msg)
   local ok, why, name = tide.user(msg.user):send { direct = msg.text }
@@ -34,7 +33,7 @@ end
 function app.on.kick(conn, msg) tide.user(msg.user):close(4403, "kicked") end
 function app.on.login(conn, msg) conn.user = msg.user end
 function app.on.me(conn)
-  return { id = conn.id, ip = conn.ip, user = conn.user, tag = conn.data.tag, rooms = conn:rooms(), path = conn.path, q = conn.query.tag }
+  return { worker = tide.worker, id = conn.id, ip = conn.ip, user = conn.user, tag = conn.data.tag, rooms = conn:rooms(), path = conn.path, q = conn.query.tag }
 end
 function app.on.rooms(conn, msg) return { rooms = tide.rooms(msg.prefix or "") } end
 function app.on.conns(conn) local n = 0 for c in tide.conns() do n = n + 1 end return { n = n } end
@@ -60,7 +59,7 @@ def test_identity(serve, connect):
     me, other = call(a, "me"), call(b, "me")
     assert me["user"] == "ann" and me["tag"] == "t" and me["q"] == "t" and me["ip"] == "127.0.0.1" and me["path"] == "/x"
     assert "user" not in other and other["id"] != me["id"]
-    assert call(a, "conns")["n"] == 2
+    assert sum({call(ws, "me")["worker"]: call(ws, "conns")["n"] for ws in (a, b)}.values()) == 2
 
 
 def test_rooms_and_except(serve, connect):
@@ -71,12 +70,10 @@ def test_rooms_and_except(serve, connect):
     for ws in (tab, bob, cyd):
         call(ws, "join", room="quiet")
     assert call(ann, "join", room="quiet")["count"] == 3
-    call(tab, "remember", **{"as": "tab"})
-    call(bob, "remember", **{"as": "bob"})
-    for text, except_, hear in (("all", None, "ann tab bob cyd"), ("me", "me", "tab bob cyd"), ("user", "ann", "bob cyd"),
-                                ("conn", "tab", "ann bob cyd"),
-                                ("list", "both", "cyd")):
-        ann.text({"type": "say", "room": "quiet", "text": text, **({"except": except_} if except_ else {})})
+    for text, fields, hear in (("all", {}, "ann tab bob cyd"), ("me", {"except": "me"}, "tab bob cyd"),
+                               ("user", {"except": "ann"}, "bob cyd"), ("conn", {"tab": call(tab, "me")["id"]}, "ann bob cyd"),
+                               ("list", {"except": "both", "bob": call(bob, "me")["id"]}, "cyd")):
+        ann.text({"type": "say", "room": "quiet", "text": text, **fields})
         for name, ws in (("ann", ann), ("tab", tab), ("bob", bob), ("cyd", cyd)):
             if name in hear.split():
                 ws.expect(text=text)

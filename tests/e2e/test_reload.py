@@ -189,6 +189,7 @@ def test_broken_version_keeps_the_old(serve, connect, until, name):
     until(lambda: ask(ws)["version"] == 3, what="the mended version")
 
 
+@pytest.mark.one_worker
 def test_waiting_handler_finishes_in_its_own_version(serve, connect, until):
     text = """
     local tide = require "moontide"
@@ -297,6 +298,7 @@ def test_messages_are_not_lost_over_many_reloads(serve, connect):
             assert ws.json()["total"] == count
 
 
+@pytest.mark.one_worker
 def test_every_of_a_handler_that_outlives_its_version(serve, connect, until):
     """tide.every ends with its version, so it does not begin when that has ended before."""
     text = """

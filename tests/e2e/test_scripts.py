@@ -90,7 +90,7 @@ def test_chat_private_and_guests(serve, connect):
     server = serve(SCRIPTS / "chat.lua")
     ann, tab, bob = (enter(connect, server, n) for n in ("ann", "ann", "bob"))
     for ws in (ann, tab):
-        ws.fence()
+        ws.expect(type="user_joined", user_id="bob")
     bob.text({"type": "private", "to": "ann", "text": "psst"})
     for ws in (ann, tab):
         ws.expect(type="private", text="psst", **{"from": "bob"})
@@ -119,7 +119,7 @@ def test_chat_survives_a_reload(serve, connect, tmp_path, until):
     script.write_text(text)
     server = serve(script, watch=True)
     ann, bob = enter(connect, server, "ann"), enter(connect, server, "bob")
-    ann.fence()
+    ann.expect(type="user_joined", user_id="bob")
     ann.text({"type": "chat", "room": "lobby", "text": "before"})
     bob.expect(type="chat", text="before")
     assert "text = msg.text, at" in text

@@ -75,6 +75,7 @@ def call(ws, kind, **fields):
     return ws.expect(type="reply", id=1).get("data")
 
 
+@pytest.mark.one_worker
 def test_reader_that_never_reads_is_closed_with_1013(trio):
     server, slow, driver, log = trio
     got = call(driver, "plain", count=1000)
@@ -85,6 +86,7 @@ def test_reader_that_never_reads_is_closed_with_1013(trio):
     assert call(driver, "plain", count=1)["name"] == "closed"
 
 
+@pytest.mark.one_worker
 def test_one_message_may_be_larger_than_the_limit(trio):
     """A reader is slow who has others waiting; with nothing queued a message of any size goes out."""
     _, slow, driver, log = trio
@@ -95,6 +97,7 @@ def test_one_message_may_be_larger_than_the_limit(trio):
     driver.fence()
 
 
+@pytest.mark.one_worker
 def test_reader_that_stalls_within_the_limit_gets_everything(trio):
     _, slow, driver, _ = trio
     call(driver, "plain", count=15)
@@ -102,6 +105,7 @@ def test_reader_that_stalls_within_the_limit_gets_everything(trio):
         slow.expect(n=n)
 
 
+@pytest.mark.one_worker
 def test_keys_keep_the_newest_in_their_place(trio):
     server, slow, driver, _ = trio
     before = server.rss()
@@ -116,6 +120,7 @@ def test_keys_keep_the_newest_in_their_place(trio):
     slow.expect_nothing()
 
 
+@pytest.mark.one_worker
 def test_volatile_is_dropped_first_and_counted(trio):
     """What is dropped is told once the reader reads again: nothing is missing without a number for it."""
     _, slow, driver, _ = trio
@@ -131,6 +136,7 @@ def test_volatile_is_dropped_first_and_counted(trio):
     assert dropped > 500 and len(numbers) + dropped == 1000
 
 
+@pytest.mark.one_worker
 def test_drain_paces_a_sender(trio):
     """40 MB go to a reader that is slower than the sender; nothing overflows and nothing is lost."""
     _, slow, driver, log = trio
@@ -140,6 +146,7 @@ def test_drain_paces_a_sender(trio):
     log.expect(drained=800)
 
 
+@pytest.mark.one_worker
 def test_drain_gives_up_in_time_and_at_the_end(trio):
     _, slow, driver, log = trio
     assert call(driver, "drain_timeout") == {"ok": False, "name": "timeout"}

@@ -2,6 +2,7 @@
 import threading
 import time
 
+import pytest
 from support.server import sanitized
 from support.wire import Refused, Response, Wire, frame, upgrade_head
 
@@ -38,6 +39,7 @@ return app
 """
 
 
+@pytest.mark.one_worker
 def test_a_waiting_handler_blocks_nobody_else(serve, connect):
     server = serve(UNTIL_GO)
     slow, quick = connect(server), connect(server)
@@ -67,6 +69,7 @@ def test_many_messages_wait_in_order_behind_one(serve, connect):
         ws.expect(str(n))
 
 
+@pytest.mark.one_worker
 def test_ping_is_answered_while_a_handler_waits(serve, connect):
     server = serve(UNTIL_GO)
     ws = connect(server)
@@ -124,6 +127,7 @@ def test_bytes_before_the_answer_are_refused(serve):
             wire.expect_eof()
 
 
+@pytest.mark.one_worker
 def test_on_connect_in_flight_over_a_reload(serve, connect, until):
     text = """
     local tide = require "moontide"
@@ -149,6 +153,7 @@ def test_on_connect_in_flight_over_a_reload(serve, connect, until):
     slow.close_socket()
 
 
+@pytest.mark.one_worker
 def test_client_that_goes_during_on_connect(serve, connect, until):
     server = serve("""
     local tide = require "moontide"
@@ -318,6 +323,7 @@ def test_work_of_a_connection_ends_with_it(serve, connect):
     log.expect("outlived")
 
 
+@pytest.mark.one_worker
 def test_big_messages_that_wait_are_bounded_by_their_bytes(serve, connect):
     """64 messages may wait, but not 64 of any size: past some bytes the socket is paused as well."""
     server = serve("""

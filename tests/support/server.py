@@ -16,6 +16,7 @@ BIN = os.environ.get("MOONTIDE_BIN") or str(REPO / "build" / "moontide")
 READY = re.compile(r"^moontide: ready (.+)$")
 # What a sanitizer or valgrind leaves in the log. No test may end with one of these in it.
 REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|==\d+== (Invalid|Conditional|Use of)")
+WORKERS = int(os.environ.get("MOONTIDE_WORKERS", "1"))  # of every server whose test does not say how many
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 20.0
 
@@ -25,9 +26,10 @@ atexit.register(shutil.rmtree, RUNTIME, ignore_errors=True)
 
 
 def clean_environment():
-    """Ours without MOONTIDE_*: those names are settings of the program, and the suites use some for themselves."""
+    """Ours without MOONTIDE_*: those names are settings of the program, and the suites use some for themselves. The number of
+    workers is both."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MOONTIDE_")}
-    return {**kept, "XDG_RUNTIME_DIR": RUNTIME}
+    return {**kept, "XDG_RUNTIME_DIR": RUNTIME, "MOONTIDE_WORKERS": str(WORKERS)}
 
 
 class Lines:
