@@ -318,7 +318,7 @@ static int l_every(lua_State *L)
 static int l_timer_cancel(lua_State *L)
 {
     struct script_timer *t = *(struct script_timer **)luaL_checkudata(L, 1, timer_type);
-    bool ahead = t && !t->ended && (t->period || !t->running);
+    bool ahead = t && !t->ended && (t->period ? !t->suspended : !t->running);
 
     if (t)
         end_timer(t);

@@ -524,6 +524,33 @@ static void test_timers_over_a_rollback(void **state)
     assert_int_equal(stats(f).old_versions, 0);
 }
 
+/* A handler that outlives its version makes a tide.every: it starts where a rollback makes the version live again, else never. */
+static void test_timer_of_a_late_handler(void **state)
+{
+    struct fake *f = *state;
+    struct session *s;
+
+    fake_load(f,
+              "return { on_message = function(c, t) tide.sleep(1) local timer = tide.every(1, function() print 'every one' end)\n"
+              "  if t == 'cancel' then c:send(tostring(timer:cancel())) end end }");
+    s = fake_open(f, "/");
+    fake_text(f, s, "keep");
+    assert_int_equal(fake_reload(f, "return {}"), 0);
+    fake_advance(f, 5000);
+    fake_expect_no_log(f);
+    assert_int_equal(stats(f).old_versions, 0);
+    fake_back(f);
+    fake_advance(f, 1000);
+    fake_expect_log(f, "every one");
+    fake_text(f, s, "cancel");
+    assert_int_equal(fake_reload(f, "return {}"), 0);
+    script_settle(f->script);
+    fake_advance(f, 5000);
+    fake_expect(s, "false\n"); /* it will never come */
+    fake_expect_no_log(f);
+    assert_int_equal(stats(f).old_versions, 0);
+}
+
 /* A version that failed while it was on probation is nothing to go back to. */
 static void test_which_is_the_fallback(void **state)
 {
@@ -627,6 +654,7 @@ int main(void)
         TEST(test_back),
         TEST(test_waiting_handlers_over_a_rollback),
         TEST(test_timers_over_a_rollback),
+        TEST(test_timer_of_a_late_handler),
         TEST(test_which_is_the_fallback),
         TEST(test_hold),
     };
