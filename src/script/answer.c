@@ -25,14 +25,14 @@ static void send_scratch(struct peer *p)
     conn_send(p->conn, FRAME_TEXT, out->data, out->len, NULL); /* when the client has gone nobody needs it */
 }
 
-void answer_reply(lua_State *L, struct peer *p, const struct buf *id, int index)
+const char *answer_reply(lua_State *L, struct peer *p, const struct buf *id, int index)
 {
     struct buf *out = &p->script->scratch;
     const char *why = "out of memory";
     int rc = MT_ENOMEM;
 
     if (id->len == 0)
-        return;
+        return NULL;
     buf_clear(out);
     if (put(out, "{\"type\":\"reply\"") == 0 && put_id(out, id) == 0)
         rc = 0;
@@ -41,8 +41,9 @@ void answer_reply(lua_State *L, struct peer *p, const struct buf *id, int index)
     if (rc == 0)
         rc = put(out, "}");
     if (rc != 0)
-        luaL_error(L, "the reply cannot be sent: %s", why);
+        return why;
     send_scratch(p);
+    return NULL;
 }
 
 void answer_error(struct peer *p, const struct buf *id, struct slice code, bool raw, struct slice message)

@@ -99,15 +99,25 @@ static bool accept(lua_State *L, const struct level *l)
     return true;
 }
 
+/* The traceback of what its handler returned would not lead to the handler. */
+static int refuse_reply(lua_State *L, const char *why)
+{
+    lua_Debug handler;
+
+    lua_pushvalue(L, AT_HANDLER);
+    lua_getinfo(L, ">S", &handler);
+    return luaL_error(L, "the reply of on.%s (%s:%d) cannot be sent: %s", lua_tostring(L, AT_TYPE), handler.short_src,
+                      handler.linedefined, why);
+}
+
 static int after_on(lua_State *L, int status, lua_KContext context)
 {
     struct peer *p = lua_touserdata(L, AT_PEER);
     const struct buf *id = &task_of(L)->reply_id;
     int results = lua_gettop(L) - 2; /* value, message, name */
+    const char *why = answer_failure(L, p, id, results) ? NULL : answer_reply(L, p, id, results);
 
-    if (!answer_failure(L, p, id, results))
-        answer_reply(L, p, id, results);
-    return 0;
+    return why ? refuse_reply(L, why) : 0;
 }
 
 static int call_on(lua_State *L, struct peer *p, const struct level *l)
@@ -146,8 +156,8 @@ static int answer_code(lua_State *L, struct peer *p, int rc)
     if (rc < 0)
         return refuse(L, slice_of(err_name(rc)), slice_of(err_text(rc)));
     lua_pushnil(L);
-    answer_reply(L, p, &task_of(L)->reply_id, lua_gettop(L));
-    return 0;
+    const char *why = answer_reply(L, p, &task_of(L)->reply_id, lua_gettop(L));
+    return why ? luaL_error(L, "the reply cannot be sent: %s", why) : 0;
 }
 
 /* The info that `allow` returned, as JSON; `true` is none. What cannot be written raises. */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "fake_app_server.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -91,8 +92,8 @@ static struct running *start(const char *script, const char *const *settings)
     if (create(&r->server, path_of(script), settings, &error) || server_listen(r->server, &error))
         fail_msg("cannot start: %s", error);
     const char *address = server_address(r->server, 0);
-    assert_memory_equal(address, "http://127.0.0.1:", 17);
-    r->port = atoi(address + 17);
+    assert_non_null(strstr(address, "://127.0.0.1:"));
+    r->port = atoi(strrchr(address, ':') + 1);
     r->thread = loop_thread_start(serve, r);
     assert_non_null(r->thread);
     return r;
@@ -112,6 +113,17 @@ static size_t finish(struct running *r)
 {
     server_stop(r->server);
     return await_end(r);
+}
+
+/* With a new certificate, which is in the file NAME.pem. */
+static struct running *start_tls(const char *script, const char *name)
+{
+    char chain[200], key[200], tls[420];
+    snprintf(chain, sizeof(chain), "%s/%s.pem", folder, name);
+    snprintf(key, sizeof(key), "%s/%s.key", folder, name);
+    snprintf(tls, sizeof(tls), "tls=%s,%s", chain, key);
+    fake_certificate(chain, key);
+    return start(script, (const char *const[]){tls, NULL});
 }
 
 /* ---- clients ---- */
@@ -146,16 +158,10 @@ static size_t receive(int fd, void *out, size_t len)
     return have;
 }
 
-/* The status of `request`, and the body where `body` is not NULL (of at least 256 bytes). */
-static int ask(int port, const char *request, char *body)
+/* The status of an answer, and the body where `body` is not NULL (of at least 256 bytes). */
+static int read_answer(const char *answer, char *body)
 {
-    char answer[4096];
-    int fd = connect_to(port), status = 0;
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, request, strlen(request)), strlen(request));
-    size_t len = receive(fd, answer, sizeof(answer) - 1);
-    close(fd);
-    answer[len] = '\0';
+    int status = 0;
     assert_int_equal(sscanf(answer, "HTTP/1.1 %d", &status), 1);
     const char *blank = strstr(answer, "\r\n\r\n");
     assert_non_null(blank);
@@ -164,12 +170,36 @@ static int ask(int port, const char *request, char *body)
     return status;
 }
 
+/* The answer to `request`, as read_answer. */
+static int ask(int port, const char *request, char *body)
+{
+    char answer[4096];
+    int fd = connect_to(port);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+    size_t len = receive(fd, answer, sizeof(answer) - 1);
+    close(fd);
+    answer[len] = '\0';
+    return read_answer(answer, body);
+}
+
 #define GET "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 static void assert_body(int port, const char *expected)
 {
     char body[256];
     assert_int_equal(ask(port, GET, body), 200);
+    assert_string_equal(body, expected);
+}
+
+/* The same over TLS, with the certificate of that name. */
+static void assert_tls_body(int port, const char *certificate, const char *expected)
+{
+    char answer[4096], body[256];
+    int fd = connect_to(port);
+    assert_true(fd >= 0);
+    fake_ask_tls(fd, path_of(certificate), GET, answer, sizeof(answer));
+    assert_int_equal(read_answer(answer, body), 200);
     assert_string_equal(body, expected);
 }
 
@@ -257,6 +287,32 @@ static void test_start_stop_start(void **state)
     for (int i = 0; i < 3; i++) {
         struct running *r = start("one.lua", NULL);
         assert_body(r->port, "one");
+        int port = r->port;
+        assert_int_equal(finish(r), 0);
+        assert_int_equal(connect_to(port), -1);
+    }
+}
+
+/* Each has its own certificate, and what OpenSSL and libwebsockets keep for a process outlives the first that stops. */
+static void test_two_tls_servers_in_one_process(void **state)
+{
+    struct running *a = start_tls("one.lua", "a"), *b = start_tls("two.lua", "b");
+    assert_tls_body(a->port, "a.pem", "one");
+    assert_tls_body(b->port, "b.pem", "two");
+    finish(a);
+    assert_tls_body(b->port, "b.pem", "two");
+    a = start("one.lua", NULL);
+    assert_body(a->port, "one");
+    finish(b);
+    assert_body(a->port, "one");
+    finish(a);
+}
+
+static void test_tls_start_stop_start(void **state)
+{
+    for (int i = 0; i < 3; i++) {
+        struct running *r = start_tls("one.lua", "a");
+        assert_tls_body(r->port, "a.pem", "one");
         int port = r->port;
         assert_int_equal(finish(r), 0);
         assert_int_equal(connect_to(port), -1);
@@ -499,6 +555,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_two_servers_in_one_process, setup),
         cmocka_unit_test_setup(test_start_stop_start, setup),
+        cmocka_unit_test_setup(test_two_tls_servers_in_one_process, setup),
+        cmocka_unit_test_setup(test_tls_start_stop_start, setup),
         cmocka_unit_test_setup(test_a_stop_before_the_run_ends_it, setup),
         cmocka_unit_test_setup(test_a_server_that_never_runs_is_freed, setup),
         cmocka_unit_test_setup(test_a_port_in_use_is_an_error, setup),

@@ -209,7 +209,7 @@ static void test_script_errors(void **state)
     fake_text(f, s, "{\"type\":\"nothing\"}"); /* not in a row */
     fake_text(f, s, "{\"type\":\"boom\"}");
     fake_text(f, s, "{\"type\":\"bad\",\"id\":5}"); /* a reply that cannot be written is the script's fault */
-    fake_expect_log(f, "the reply cannot be sent");
+    fake_expect_log(f, "on: the reply of on.bad (app.lua:11) cannot be sent: reply: cannot be written as JSON: function");
     assert_int_equal(s->close_code, 0);
     fake_text(f, s, "{\"type\":\"boom\"}");
     assert_int_equal(s->close_code, 1011);

@@ -292,6 +292,10 @@ async function main() {
       process.exitCode = 1;
     }
   }
+  if (!number) {
+    console.log(`not ok - no test is called ${pattern}`);
+    process.exitCode = 1;
+  }
   await browser.close();
   for (const folder of folders) fs.rmSync(folder, { recursive: true });
   process.exit();
