@@ -89,8 +89,8 @@ def test_rooms_and_except(serve, connect):
 def test_join_and_leave_once_per_person(serve, connect):
     server = serve(APP)
     watcher, ann, tab = connect(server, "/?user=w"), connect(server, "/?user=ann"), connect(server, "/?user=ann")
-    call(watcher, "join", room="r")
-    watcher.fence()
+    watcher.text({"type": "join", "room": "r"})
+    watcher.expect(joined="w")
     for ws in (ann, tab):
         ws.text({"type": "join", "room": "r"})
         ws.fence()
@@ -105,8 +105,8 @@ def test_join_and_leave_once_per_person(serve, connect):
 def test_login_moves_memberships(serve, connect):
     server = serve(APP)
     watcher, guest = connect(server, "/?user=w"), connect(server)
-    call(watcher, "join", room="r")
-    watcher.fence()
+    watcher.text({"type": "join", "room": "r"})
+    watcher.expect(joined="w")
     guest_id = call(guest, "me")["id"]
     guest.text({"type": "join", "room": "r"})
     watcher.expect(joined=guest_id)
