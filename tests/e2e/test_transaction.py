@@ -1,11 +1,10 @@
 """A reload is a transaction over all workers: prepared everywhere, switched everywhere or nowhere, watched, and taken back."""
-import json
 import re
 import signal
-import socket
 import time
 
 import pytest
+from support.control import Control, control
 
 WORKERS = pytest.mark.parametrize("workers", [1, 3])
 
@@ -28,14 +27,12 @@ def app(number, more=""):
     return APP.format(number=number, more=more)
 
 
-def ask_control(server, word, timeout=20):
-    """One question to the control socket of `server`."""
-    path = f"{server.env['XDG_RUNTIME_DIR']}/moontide-{server.port}.sock"
-    with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(timeout)
-        s.connect(path)
-        s.sendall(word.encode() + b"\n")
-        return json.loads(s.makefile().readline())
+def ask_control(server, word):
+    client = Control(control(server))
+    try:
+        return client.ask(word)
+    finally:
+        client.close()
 
 
 def ask(ws, text="?"):
@@ -250,3 +247,52 @@ def test_a_worker_that_is_busy_puts_it_off(serve, connect, until):
     for ws in clients:
         ws.text("?")
         ws.expect("two")
+
+
+def test_a_worker_that_does_not_answer_aborts_it(serve, connect, until):
+    """os.execute stalls its worker in C, where no budget reaches it."""
+    text = 'local app = {}\nfunction app.on_message(conn, text)\n' \
+           '  if text == "stall" then conn:send "stalling"; conn:drain(); os.execute "sleep 4" end\n' \
+           '  conn:send { worker = require("moontide").worker, version = %d } end\nreturn app'
+    server = serve(text % 1, settings={"workers": 3, "sandbox.allow": "os", "script.time": "50ms", "reload.timeout": "50ms"})
+    clients = everywhere(server, connect, 3)
+    clients[2].text("stall")
+    clients[2].expect("stalling")
+    answer = reload_to(server, text % 2)
+    assert not answer["ok"] and "1 of 3 workers did not prepare" in answer["error"], answer
+    assert [ask(ws)["version"] for ws in clients[:2]] == [1, 1]
+    status = ask_control(server, "status")
+    assert status["silent_workers"] in (0, 1)
+    assert clients[2].json()["version"] == 1  # awake again
+    answer = ask_control(server, "reload")
+    assert answer["ok"] and [ask(ws)["version"] for ws in clients] == [2, 2, 2]
+
+
+@WORKERS
+def test_connections_whose_route_is_gone_are_told_to_come_again(serve, connect, workers):
+    routes = 'local here = {{ on_message = function(c) c:send {{ worker = require("moontide").worker, n = {0} }} end }}\n' \
+             'return {{ routes = {{ ["/a"] = here{1} }} }}'
+    server = serve(routes.format(1, ', ["/b/:id"] = here'), settings={"workers": workers})
+    stay = [connect(server, "/a") for _ in range(6)]
+    go = [connect(server, "/b/7") for _ in range(6)]
+    for ws in stay + go:
+        assert ask(ws)["n"] == 1
+    assert reload_to(server, routes.format(2, ""))["ok"]
+    for ws in go:
+        ws.expect_close(1012)
+    assert {ask(ws)["n"] for ws in stay} == {2}
+
+
+def test_the_log_file_follows_who_rotates_it(serve, connect, tmp_path, until):
+    log, old = tmp_path / "server.log", tmp_path / "server.log.1"
+    server = serve(app(1), settings={"log.file": str(log)})
+    assert "serving" in log.read_text()
+    log.rename(old)
+    server.signal(signal.SIGHUP)
+    until(lambda: log.exists() and "reloaded" in log.read_text(), what="the new file")
+    assert "reloaded" not in old.read_text() and len(server.log) == 0
+    log.unlink()
+    log.mkdir()  # cannot be opened: the one that is open goes on
+    answer = ask_control(server, "reload")
+    assert not answer["ok"] and "log file" in answer["error"] and str(log) in answer["error"]
+    assert ask(connect(server))["version"] == 1
