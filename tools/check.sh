@@ -18,7 +18,7 @@ usage: ./dev check [names]      all of them when none is named
 
   gcc, clang    the build without a warning, and every test
   asan          every test under AddressSanitizer and UndefinedBehaviorSanitizer
-  tsan          the unit tests under ThreadSanitizer
+  tsan          the unit tests and the reload storm under ThreadSanitizer
   valgrind      the unit tests, the tests of the script API and the fuzzers' corpus under valgrind
   gc            every test with a Lua that collects all the time and asserts that its API is used right
   slow          the tests that are too long for ./dev test
@@ -57,8 +57,8 @@ check_asan() {
 }
 
 check_tsan() {
-    TSAN_OPTIONS=halt_on_error=1 \
-        build_and_test tsan "${options_checked[@]}" -DMOONTIDE_SANITIZE=thread -- -R '^unit\.'
+    SUITE_TIMEOUT=60 TSAN_OPTIONS=halt_on_error=1 \
+        build_and_test tsan "${options_checked[@]}" -DMOONTIDE_SANITIZE=thread -- -R '^unit\.|reload_storm'
 }
 
 check_gc() {

@@ -3,6 +3,8 @@ import json
 import socket
 from pathlib import Path
 
+from support.wire import TIMEOUT
+
 
 def control(server):
     """Where the control socket of a running server is."""
@@ -12,7 +14,7 @@ def control(server):
 class Control:
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
+        self.sock.settimeout(TIMEOUT)
         self.sock.connect(str(path))
         self.answers = self.sock.makefile("rb")
 
