@@ -57,7 +57,7 @@ check_asan() {
 }
 
 check_tsan() {
-    SUITE_TIMEOUT=60 TSAN_OPTIONS=halt_on_error=1 \
+    SUITE_TIMEOUT=60 TSAN_OPTIONS="halt_on_error=1:report_thread_leaks=0:suppressions=$PWD/tools/tsan.supp" \
         build_and_test tsan "${options_checked[@]}" -DMOONTIDE_SANITIZE=thread -- -R '^unit\.|reload_storm'
 }
 

@@ -353,6 +353,7 @@ void worker_add_stats(const struct worker *w, struct worker_stats *sum)
     const struct hub *hub = script_hub_of(w->script);
     struct worker_stats own = {.sessions = net_count(w->net), .connections = hub_count(hub)};
     net_stats(w->net, &own.net);
+    own.net.dropped += hub_dropped(hub); /* on the way to another worker */
     script_stats(w->script, &own.script);
     if (w->number == 1) {
         own.people = hub_people(hub);

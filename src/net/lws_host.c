@@ -17,14 +17,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HOST_UNDER_TSAN
-#endif
-#elif defined(__SANITIZE_THREAD__)
-#define HOST_UNDER_TSAN
-#endif
-
 #define HOST_NEW_API (LWS_LIBRARY_VERSION_NUMBER >= 4003000)
 
 enum { EV_READ = 1, EV_WRITE = 2, EV_START = 4, EV_STOP = 8 };
@@ -308,15 +300,6 @@ static const struct lws_protocols host_protocols[] = {
 };
 
 /* ---- timers: libwebsockets' own (handshakes, housekeeping) are served from our loop ---- */
-
-#ifdef HOST_UNDER_TSAN
-/* Once a day the library looks at the dates of certificates, with mktime, of which ThreadSanitizer does not see the lock. */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:tzset_internal\n";
-}
-#endif
 
 static void host_serve(void *arg)
 {
