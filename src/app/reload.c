@@ -213,26 +213,18 @@ static void probe(struct reload *r)
 
 /* ---- switching ---- */
 
-/* The sources that are live now: those of the run, or those of the version that the workers had kept. */
+/* The sources that are live now. Those before them get into the past where the workers have kept that version. */
 static void take_over(struct reload *r)
 {
-    const char *hash = script_version(worker_script(main_worker(r)));
-    struct sources *fresh = r->next ? sources_ref(r->next) : NULL;
-    if (r->kind == RELOAD_ROLLBACK) {
-        struct sources *kept = past_take(&r->past, hash);
-        if (fresh && kept)
-            sources_unref(kept);
-        else if (kept)
-            fresh = kept;
-        if (fresh)
-            sources_unref(r->live);
-    } else if (strcmp(sources_hash(r->live), hash) == 0) {
-        sources_unref(r->live);
-    } else {
+    const struct script *script = worker_script(main_worker(r));
+    const char *hash = script_version(script), *kept = script_fallback(script), *before = sources_hash(r->live);
+    if (r->kind == RELOAD_ROLLBACK)
+        sources_unref(past_take(&r->past, hash));
+    if (r->kind == RELOAD_FILES && strcmp(before, hash) != 0 && kept && strcmp(before, kept) == 0)
         past_add(&r->past, r->live);
-    }
-    if (fresh)
-        r->live = fresh;
+    else
+        sources_unref(r->live);
+    r->live = sources_ref(script_sources(script));
 }
 
 static void settle_worker(struct worker *w, void *arg)

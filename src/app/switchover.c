@@ -24,6 +24,7 @@ struct switchover {
     unsigned round;    /* rounds that are over */
     bool given_up;     /* nobody switches, whatever is still to come */
     bool late;         /* because of the time */
+    bool spoiled;      /* the live version failed on probation, in some worker */
     char *why;         /* owned: the first reason */
     uint64_t first_us; /* when the first worker stopped; 0 before */
 };
@@ -169,12 +170,21 @@ static bool upgrade(struct switchover *o, struct script *script, int worker)
     return meet(o, rc == 0, name_worker(o, worker, error));
 }
 
+/* All workers have to keep the same version. */
+static void note_spoiled(struct switchover *o, const struct script *script)
+{
+    pthread_mutex_lock(&o->lock);
+    o->spoiled = o->spoiled || script_spoiled(script);
+    pthread_mutex_unlock(&o->lock);
+}
+
 /* Everything that can fail. True: all have voted for it. */
 static bool agree(struct switchover *o, struct script *script, struct inbox *inbox, int worker)
 {
     if (!meet(o, true, NULL))
         return false;
     inbox_drain(inbox); /* nobody sends any more: what was under way has arrived */
+    note_spoiled(o, script);
     if (o->kind == SWITCHOVER_ON)
         return upgrade(o, script, worker);
     return meet(o, script_fallback(script) != NULL, NULL);
@@ -196,7 +206,7 @@ bool switchover_run(struct switchover *o, struct script *script, struct inbox *i
     script_hold(script);
     bool switched = agree(o, script, inbox, worker);
     if (switched && o->kind == SWITCHOVER_ON)
-        script_commit(script);
+        script_commit(script, o->spoiled); /* as all have seen it: nobody writes to it after the vote */
     else if (switched)
         script_back(script);
     else if (o->kind == SWITCHOVER_ON)

@@ -114,19 +114,25 @@ void script_settle(struct script *s)
         drop_fallback(s);
 }
 
-void script_commit(struct script *s)
+bool script_spoiled(const struct script *s)
+{
+    return s->fallback && s->live->errors > 0;
+}
+
+void script_commit(struct script *s, bool spoiled)
 {
     struct version *v = s->staged, *old = s->live;
-    bool erred = s->fallback && old->errors > 0; /* on probation: then it is nothing to go back to */
+    /* the same sources once more, on probation: going back to those would help nobody */
+    bool passed_over = spoiled || (s->fallback && strcmp(v->hash, old->hash) == 0);
 
     assert(s->depth == 0 && v);
-    if (!erred)
+    if (!passed_over)
         script_settle(s);
     upgrade_commit(v, true);
     s->staged = NULL;
     version_go_live(v);
-    version_retire(old, v, !erred);
-    if (erred)
+    version_retire(old, v, !passed_over);
+    if (passed_over)
         version_unref(old);
     else
         s->fallback = old;

@@ -99,10 +99,12 @@ int script_prepare(struct script *s, struct sources *sources, char **error);
  * `seconds` with a copy of tide.state, which takes at most as long; the result is kept for the commit. Nothing else changes. 0;
  * or MT_ESCRIPT with *error: then script_abandon. */
 int script_upgrade(struct script *s, double seconds, char **error);
-/* The staged version is live; nothing of it starts before script_begin. The one before it becomes the fallback: but one that was
- * on probation itself and has failed leaves that to the one before it. Connections whose route is gone are closed with 1012.
- * Cannot fail. */
-void script_commit(struct script *s);
+/* The live version is on probation and has failed here. Where that is so in one worker, it is nothing to go back to in any. */
+bool script_spoiled(const struct script *s);
+/* The staged version is live; nothing of it starts before script_begin. The one before it becomes the fallback: but one that is
+ * `spoiled`, or that was on probation with the same sources, leaves that to the one before it. Connections whose route is gone
+ * are closed with 1012. Cannot fail. */
+void script_commit(struct script *s, bool spoiled);
 void script_abandon(struct script *s); /* what is staged is dropped, if anything; cannot fail */
 /* Behind the barrier: the fallback is live again, with its environment as it was, and tide.state as it was before on_upgrade
  * where one ran on the way. There must be one. script_begin follows. Cannot fail. */

@@ -456,7 +456,7 @@ static int reload(struct fake *f, struct sources *sources)
     script_hold(f->script);
     rc = script_upgrade(f->script, 30, &f->error);
     if (rc == 0)
-        script_commit(f->script);
+        script_commit(f->script, script_spoiled(f->script));
     else
         script_abandon(f->script);
     if (rc == 0)

@@ -100,7 +100,7 @@ static void test_abandoned_upgrade(void **state)
     fake_text(f, s, "x");
     assert_int_equal(script_prepare(f->script, sources, &f->error), 0);
     assert_int_equal(script_upgrade(f->script, 1, &f->error), 0);
-    script_commit(f->script);
+    script_commit(f->script, script_spoiled(f->script));
     script_begin(f->script, "reload");
     ask(f, s, "show", "from=1 list={1=a 2={deep=changed}} n=20\n");
     sources_unref(sources);
@@ -421,7 +421,7 @@ static void reload_from(struct fake *f, struct sources *sources, unsigned n)
     if (n % 11 == 0)
         script_abandon(f->script);
     else
-        script_commit(f->script);
+        script_commit(f->script, script_spoiled(f->script));
     script_begin(f->script, "reload");
     script_release(f->script);
     if (n % 13 == 0 && script_fallback(f->script)) {
@@ -534,7 +534,7 @@ static void test_no_memory_at_all(void **state)
         assert_int_equal(script_prepare(f->script, sources, &f->error), 0);
         assert_int_equal(script_upgrade(f->script, 1, &f->error), 0);
         mem_fail_from(from);
-        script_commit(f->script);
+        script_commit(f->script, script_spoiled(f->script));
         mem_fail_from(0);
         script_begin(f->script, "reload");
         if (from % 2)
@@ -570,7 +570,7 @@ static void test_state_half_shown(void **state)
         assert_int_equal(script_prepare(f->script, sources, &f->error), 0);
         assert_int_equal(script_upgrade(f->script, 1, &f->error), 0);
         mem_fail_from(from);
-        script_commit(f->script);
+        script_commit(f->script, script_spoiled(f->script));
         mem_fail_from(0);
         fake_text(f, s, "x");
         fake_turn(f);
@@ -597,7 +597,7 @@ static void test_heap_at_its_limit(void **state)
     assert_int_equal(script_upgrade(f->script, 1, &f->error), 0);
     limit = f->script->heap.limit;
     f->script->heap.limit = 0;
-    script_commit(f->script);
+    script_commit(f->script, script_spoiled(f->script));
     assert_int_equal(f->script->behind_ref, LUA_NOREF); /* it is not merely hidden */
     f->script->heap.limit = limit;
     script_begin(f->script, "reload");

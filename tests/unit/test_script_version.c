@@ -169,7 +169,7 @@ static void test_prepare_reads_no_files(void **state)
     fake_write(f, "part.lua", "return { text = 'later' }");
     assert_int_equal(script_prepare(f->script, sources, &f->error), 0);
     assert_int_equal(script_upgrade(f->script, 1, &f->error), 0);
-    script_commit(f->script);
+    script_commit(f->script, script_spoiled(f->script));
     script_begin(f->script, "reload");
     assert_string_equal(script_version(f->script), sources_hash(sources));
     assert_ptr_equal(script_sources(f->script), sources);
@@ -423,7 +423,7 @@ static void test_events_go_on_while_staged(void **state)
     assert_int_equal(script_prepare(f->script, sources, &f->error), 0);
     assert_int_equal(script_prepare(f->script, sources, &f->error), 0); /* in place of the one before */
     assert_int_equal(script_upgrade(f->script, 1, &f->error), 0);
-    script_commit(f->script);
+    script_commit(f->script, script_spoiled(f->script));
     fake_turn(f);
     fake_expect_no_log(f); /* nothing starts before script_begin */
     script_begin(f->script, "reload");
@@ -616,7 +616,7 @@ static void test_hold(void **state)
     fake_expect(a, "");
     assert_false(h->answered);
     assert_int_equal(script_upgrade(f->script, 1, &f->error), 0);
-    script_commit(f->script);
+    script_commit(f->script, script_spoiled(f->script));
     script_begin(f->script, "reload");
     fake_turn(f);
     fake_expect_no_log(f);
