@@ -113,8 +113,9 @@ static void end_run(struct reload *r, double pause)
                                  .seconds = (double)(clock_us() - r->began_us) / 1e6,
                                  .pause = pause};
     loop_timer_stop(main_loop(r), &r->timer);
-    if (r->next)
-        sources_unref(r->next);
+    if (r->next && r->rc != 0)
+        r->failure.files = sources_copy_files(r->next); /* a probe that fails gives no sources: there are none yet */
+    sources_unref(r->next);
     r->next = NULL;
     r->step = IDLE;
     r->config.ended(r->config.arg, &e);
@@ -248,9 +249,24 @@ static void settle(struct reload *r)
     }
 }
 
+/* What is being gone back to at this moment is not let go. */
 static void on_probation_over(struct loop_timer *t)
 {
-    settle(list_entry(t, struct reload, probation));
+    struct reload *r = list_entry(t, struct reload, probation);
+    if (r->step != IDLE && r->kind == RELOAD_ROLLBACK && !r->next)
+        loop_timer_start(main_loop(r), &r->probation, SWITCH_AGAIN_MS);
+    else
+        settle(r);
+}
+
+/* A new version is watched, and the one before it kept. One that was gone back to is trusted. */
+static void begin_probation(struct reload *r)
+{
+    loop_timer_stop(main_loop(r), &r->probation);
+    if (r->kind == RELOAD_FILES)
+        loop_timer_start(main_loop(r), &r->probation, (uint64_t)(r->limits.probation * 1000));
+    else
+        settle(r);
 }
 
 static void on_switched(void *arg, const struct switchover_result *result)
@@ -262,58 +278,39 @@ static void on_switched(void *arg, const struct switchover_result *result)
     if (result->switched) {
         r->generation++;
         take_over(r);
-        uint64_t ms = (uint64_t)(r->limits.probation * 1000);
-        loop_timer_start(main_loop(r), &r->probation, r->kind == RELOAD_FILES ? ms : 0);
+        begin_probation(r);
         end_run(r, result->pause);
     } else if (result->late && ++r->tries < most) {
         r->step = PAUSED;
         loop_timer_start(main_loop(r), &r->timer, SWITCH_AGAIN_MS);
     } else {
-        fail_run(r, result->late ? MT_ETIMEOUT : MT_ESCRIPT, result->why);
+        fail_run(r, result->late ? MT_ETIMEOUT : result->why ? MT_ESCRIPT : MT_ENOMEM, result->why);
     }
 }
-
-struct switch_call {
-    struct reload *reload;
-    struct switchover *switchover;
-    uint64_t generation;
-};
 
 static void switch_worker(struct worker *w, void *arg)
 {
-    struct switch_call *c = arg;
-    bool first = w && worker_number(w) == 1;
     if (w)
-        worker_switch(w, c->switchover, c->generation, first ? on_switched : NULL, first ? c->reload : NULL);
+        worker_switch(w, arg, NULL, NULL);
     else
-        switchover_leave(c->switchover);
-    mem_free(c);
+        switchover_leave(arg);
 }
 
-static void post_switch(struct reload *r, struct worker *w, struct switchover *o)
-{
-    struct switch_call *c = mem_alloc(sizeof(*c));
-    if (c)
-        *c = (struct switch_call){r, o, r->generation + 1};
-    if (!c || worker_post(w, switch_worker, c) != 0) {
-        mem_free(c);
-        switchover_leave(o); /* the others will see that one is missing */
-    }
-}
-
-/* Worker 1 last: the others are on their way when it stops. */
+/* Worker 1 needs no letter: whatever becomes of the others, it meets at the end of this turn and hears how it went. */
 static void switch_all(struct reload *r)
 {
     enum switchover_kind kind = r->next ? SWITCHOVER_ON : SWITCHOVER_BACK;
-    struct switchover *o =
-        switchover_create(kind, r->kind == RELOAD_FILES ? "reload" : "rollback", r->workers, r->limits.pause);
+    struct switchover *o = switchover_create(kind, r->kind == RELOAD_FILES ? "reload" : "rollback", r->workers, r->limits.pause,
+                                             r->generation + 1);
     r->step = SWITCHING;
     if (!o) {
         fail_prepared(r, MT_ENOMEM, NULL);
         return;
     }
-    for (size_t i = r->workers; i > 0; i--)
-        post_switch(r, r->config.workers[i - 1], o);
+    worker_switch(main_worker(r), o, on_switched, r);
+    for (size_t i = 1; i < r->workers; i++)
+        if (worker_post(r->config.workers[i], switch_worker, o) != 0)
+            switchover_leave(o); /* the others will see that one is missing */
 }
 
 /* ---- preparing ---- */
@@ -428,13 +425,20 @@ static void begin_files(struct reload *r)
     probe(r);
 }
 
+/* Whether the workers still have the version before the live one. */
+static bool is_kept(const struct reload *r)
+{
+    const char *kept = script_fallback(worker_script(main_worker(r)));
+    return loop_timer_active(&r->probation) && kept && strcmp(kept, sources_hash(r->live)) != 0;
+}
+
 /* `why` is told where it was nobody's wish. */
 static void begin_rollback(struct reload *r, const char *why)
 {
     begin(r, RELOAD_ROLLBACK, why != NULL);
     if (why)
         r->failure.text = mem_strdup(why, strlen(why));
-    if (loop_timer_active(&r->probation) && script_fallback(worker_script(main_worker(r)))) {
+    if (is_kept(r)) {
         switch_all(r);
     } else if ((r->next = past_newest(&r->past, r->before)) != NULL) {
         sources_ref(r->next);
@@ -465,7 +469,7 @@ static bool judge(struct reload *r)
     char why[128];
     struct errors e = sum_errors(r);
     if (r->step != IDLE || r->limits.errors == 0 || e.count < r->limits.errors || e.count * ERRORS_SHARE < e.events ||
-        !loop_timer_active(&r->probation) || !script_fallback(worker_script(main_worker(r))))
+        !is_kept(r))
         return false;
     snprintf(why, sizeof(why), "%llu of %llu events failed in version %s", (unsigned long long)e.count,
              (unsigned long long)(e.events > e.count ? e.events : e.count), sources_hash(r->live));
@@ -498,10 +502,12 @@ void reload_note_errors(struct reload *r, int worker, uint64_t generation, uint6
     }
 }
 
-/* A bad version goes first: what was saved meanwhile is loaded over a good one. */
+/* A bad version goes first: what was saved meanwhile is loaded over a good one. Where it could not be taken back, the next error
+ * is the time to try that again. */
 static void begin_next(struct reload *r)
 {
-    if (judge(r))
+    bool in_vain = r->automatic && r->rc != 0;
+    if (!in_vain && judge(r))
         return;
     if (r->want_back) {
         r->want_back = false;

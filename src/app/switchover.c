@@ -8,7 +8,6 @@
 #include "loop/inbox.h"
 #include "script/script.h"
 #include <pthread.h>
-#include <stdint.h>
 #include <time.h>
 
 struct switchover {
@@ -17,7 +16,8 @@ struct switchover {
     enum switchover_kind kind;
     const char *reason;
     size_t workers;
-    double seconds;    /* that a worker may stand still */
+    double seconds;      /* that a worker may stand still */
+    uint64_t generation; /* of what goes live */
 
     size_t refs;       /* workers that have not left yet */
     size_t arrived;    /* in this round */
@@ -29,7 +29,8 @@ struct switchover {
     uint64_t first_us; /* when the first worker stopped; 0 before */
 };
 
-struct switchover *switchover_create(enum switchover_kind kind, const char *reason, size_t workers, double seconds)
+struct switchover *switchover_create(enum switchover_kind kind, const char *reason, size_t workers, double seconds,
+                                     uint64_t generation)
 {
     struct switchover *o = mem_zalloc(1, sizeof(*o));
     pthread_condattr_t attributes;
@@ -45,6 +46,7 @@ struct switchover *switchover_create(enum switchover_kind kind, const char *reas
     o->reason = reason;
     o->workers = o->refs = workers;
     o->seconds = seconds;
+    o->generation = generation;
     return o;
 }
 
@@ -179,15 +181,26 @@ static void note_spoiled(struct switchover *o, const struct script *script)
 }
 
 /* Everything that can fail. True: all have voted for it. */
-static bool agree(struct switchover *o, struct script *script, struct inbox *inbox, int worker)
+static bool agree(struct switchover *o, const struct switchover_place *p)
 {
     if (!meet(o, true, NULL))
         return false;
-    inbox_drain(inbox); /* nobody sends any more: what was under way has arrived */
-    note_spoiled(o, script);
+    inbox_drain(p->inbox); /* nobody sends any more: what was under way has arrived */
+    note_spoiled(o, p->script);
     if (o->kind == SWITCHOVER_ON)
-        return upgrade(o, script, worker);
-    return meet(o, script_fallback(script) != NULL, NULL);
+        return upgrade(o, p->script, p->worker);
+    return meet(o, script_fallback(p->script) != NULL, NULL);
+}
+
+/* What begins here may fail at once, in its own generation. */
+static void go_live(struct switchover *o, const struct switchover_place *p)
+{
+    if (o->kind == SWITCHOVER_ON)
+        script_commit(p->script, o->spoiled); /* nobody writes it after the vote */
+    else
+        script_back(p->script);
+    *p->generation = o->generation;
+    script_begin(p->script, o->reason); /* on_start comes before what was held */
 }
 
 static void fill_result(struct switchover *o, bool switched, struct switchover_result *r)
@@ -200,22 +213,15 @@ static void fill_result(struct switchover *o, bool switched, struct switchover_r
     pthread_mutex_unlock(&o->lock);
 }
 
-bool switchover_run(struct switchover *o, struct script *script, struct inbox *inbox, int worker,
-                    struct switchover_result *result)
+void switchover_run(struct switchover *o, const struct switchover_place *p, struct switchover_result *result)
 {
-    script_hold(script);
-    bool switched = agree(o, script, inbox, worker);
-    if (switched && o->kind == SWITCHOVER_ON)
-        script_commit(script, o->spoiled); /* as all have seen it: nobody writes to it after the vote */
-    else if (switched)
-        script_back(script);
-    else if (o->kind == SWITCHOVER_ON)
-        script_abandon(script);
+    script_hold(p->script);
+    bool switched = agree(o, p);
     if (switched)
-        script_begin(script, o->reason); /* on_start comes before what was held */
-    script_release(script);
-    if (result)
-        fill_result(o, switched, result);
+        go_live(o, p);
+    else if (o->kind == SWITCHOVER_ON)
+        script_abandon(p->script);
+    script_release(p->script);
+    fill_result(o, switched, result);
     unref(o);
-    return switched;
 }

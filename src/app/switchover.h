@@ -8,6 +8,7 @@
 #define MT_APP_SWITCHOVER_H
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct inbox;
 struct script;
@@ -24,13 +25,20 @@ struct switchover_result {
     double pause; /* seconds from the first worker's stop to now */
 };
 
-/* With one reference for each of `workers`. `reason` is static text for on_start; `seconds`: reload.pause. NULL when memory runs
- * out. */
-struct switchover *switchover_create(enum switchover_kind kind, const char *reason, size_t workers, double seconds);
-/* On the worker's thread, outside of all events: waits, and gives its reference back. The script has switched and begun when it
- * returns true; what was staged is gone where SWITCHOVER_ON was given up. `result` may be NULL. */
-bool switchover_run(struct switchover *o, struct script *script, struct inbox *inbox, int worker,
-                    struct switchover_result *result);
+/* With one reference for each of `workers`. `reason` is static text for on_start; `seconds`: reload.pause; `generation` is the
+ * number of what goes live. NULL when memory runs out. */
+struct switchover *switchover_create(enum switchover_kind kind, const char *reason, size_t workers, double seconds,
+                                     uint64_t generation);
+/* One of the workers, borrowed for the call. */
+struct switchover_place {
+    struct script *script;
+    struct inbox *inbox;
+    int worker;           /* its number */
+    uint64_t *generation; /* set where it switches, before anything of the new version runs */
+};
+/* On the worker's thread, outside of all events: waits, and gives its reference back. The script has switched and begun where
+ * `result` says so; what was staged is gone where SWITCHOVER_ON was given up. */
+void switchover_run(struct switchover *o, const struct switchover_place *place, struct switchover_result *result);
 /* A worker that will not run it gives its reference back: nobody switches. */
 void switchover_leave(struct switchover *o);
 #endif

@@ -20,7 +20,7 @@ struct worker {
     struct loop_thread *thread; /* NULL: nobody started one */
     bool draining, hooked;
     struct switchover *due; /* to be run at the end of this turn; one reference */
-    uint64_t due_generation, generation;
+    uint64_t generation;    /* of the live version */
     worker_switched_fn *switched;
     void *switched_arg;
 };
@@ -241,11 +241,10 @@ int worker_prepare(struct worker *w, struct sources *sources, char **error)
     return script_prepare(w->script, sources, error);
 }
 
-void worker_switch(struct worker *w, struct switchover *o, uint64_t generation, worker_switched_fn *fn, void *arg)
+void worker_switch(struct worker *w, struct switchover *o, worker_switched_fn *fn, void *arg)
 {
     leave_due(w);
     w->due = o;
-    w->due_generation = generation;
     w->switched = fn;
     w->switched_arg = arg;
 }
@@ -259,8 +258,8 @@ static void on_turn_end(void *arg)
     if (!o)
         return;
     w->due = NULL;
-    if (switchover_run(o, w->script, w->inbox, w->number, &result))
-        w->generation = w->due_generation;
+    const struct switchover_place place = {w->script, w->inbox, w->number, &w->generation};
+    switchover_run(o, &place, &result);
     loop_again(w->loop); /* what came from the inbox leaves, and what was held begins */
     if (w->switched)
         w->switched(w->switched_arg, &result);

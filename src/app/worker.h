@@ -30,7 +30,7 @@ struct worker_config {
     const char *script, *library; /* library may be NULL */
     const struct script_module *modules;
     size_t module_count;
-    /* A handler of the live version failed. On the worker's thread; `generation` as worker_switch got it. */
+    /* A handler of the live version failed. On the worker's thread; `generation` as the switchover brought it. */
     void (*on_error)(void *arg, int worker, uint64_t generation, uint64_t events, uint64_t errors);
     void *arg;
 };
@@ -61,10 +61,9 @@ int worker_post(struct worker *w, worker_fn *fn, void *arg);
 /* ---- on the worker's thread ---- */
 /* Stage a version, see script_prepare. */
 int worker_prepare(struct worker *w, struct sources *sources, char **error);
-/* Take part in `o` at the end of this turn; one that was asked for before is left. After it `fn` (may be NULL) hears how it went.
- * `generation` is for on_error. */
+/* Take part in `o` at the end of this turn; one that was asked for before is left. After it `fn` (may be NULL) hears how it went. */
 typedef void worker_switched_fn(void *arg, const struct switchover_result *r);
-void worker_switch(struct worker *w, struct switchover *o, uint64_t generation, worker_switched_fn *fn, void *arg);
+void worker_switch(struct worker *w, struct switchover *o, worker_switched_fn *fn, void *arg);
 /* The version before is not needed any more, if this is still the generation that went live. */
 void worker_settle(struct worker *w, uint64_t generation);
 /* Begin to stop; worker_run returns when it is done. Again: nothing. */

@@ -1,4 +1,5 @@
 """Which version a rollback brings back, and that nothing of it gets lost between workers, probation and the next save."""
+from support.control import Control, control
 from test_transaction import WORKERS, app, ask, ask_control, everywhere, reload_to
 
 KEEP = {"on_error": "keep"}
@@ -39,3 +40,48 @@ def test_the_same_sources_once_more_are_nothing_to_go_back_to(serve, connect, un
     for _ in range(5):
         fail(clients[0])
     until(lambda: [ask(ws)["version"] for ws in clients] == [1] * workers, what="the rollback")
+
+
+@WORKERS
+def test_what_fails_as_it_begins_counts_for_the_new_version(serve, connect, until, workers):
+    server = serve(app(1), settings={"workers": workers})
+    clients = everywhere(server, connect, workers)
+    spawns = "local tide = require 'moontide'\nfor _ = 1, 5 do tide.spawn(function() error 'at once' end) end\n"
+    assert reload_to(server, app(2, spawns))["ok"]
+    until(lambda: ask_control(server, "status")["reloads"]["rolled_back"] == 1, what="the rollback")
+    assert [ask(ws)["version"] for ws in clients] == [1] * workers
+
+
+def test_a_rollback_that_waits_for_a_worker_outlasts_the_probation(serve, connect, until):
+    busy = "function app.on.busy(conn) conn:send 'now'; local t = os.clock(); while os.clock() - t < 0.9 do end end"
+    server = serve(app(1), settings={"workers": 3, "reload.pause": "20ms", "reload.probation": "600ms", "sandbox.allow": "os"})
+    clients = everywhere(server, connect, 3)
+    text = app(2, "app.on = {}\n" + busy)
+    assert reload_to(server, text)["ok"]
+    clients[2].text('{"type":"busy"}')
+    answer = ask_control(server, "rollback")
+    assert answer["ok"], answer
+    assert [ask(ws)["version"] for ws in clients[:2]] == [1, 1]
+
+
+def test_two_rollbacks_at_once_go_back_twice(serve, connect, until):
+    server = serve(app(1), settings={"reload.probation": "0"})
+    for number in 2, 3:
+        assert reload_to(server, app(number))["ok"]
+        until(lambda: ask_control(server, "status")["reloads"]["fallback"] is None, what="the end of the probation")
+    both = [Control(control(server)) for _ in range(2)]
+    for client in both:
+        client.send(b"rollback\n")
+    assert all(client.line()["ok"] for client in both)
+    assert ask(connect(server))["version"] == 1
+
+
+def test_a_module_of_a_version_that_fails_in_the_switch_is_watched(serve, connect, until, tmp_path):
+    server = serve(app(1), watch=True)
+    module = tmp_path / "moving.lua"
+    module.write_text("return function(state) error 'not yet' end")
+    server.script.write_text(app(2, "app.on_upgrade = require 'moving'"))
+    until(lambda: "not yet" in server.log.text(), what="the failure")
+    module.write_text("return function(state) return state end")
+    ws = connect(server)
+    until(lambda: ask(ws)["version"] == 2, what="the reload")
