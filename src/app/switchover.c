@@ -10,6 +10,9 @@
 #include <pthread.h>
 #include <time.h>
 
+/* Milliseconds of reload.pause that are left for saying why on_upgrade took too long: the watchdog ends it a little late. */
+enum { MARGIN_MS = 30 };
+
 struct switchover {
     pthread_mutex_t lock;   /* over what is below seconds */
     pthread_cond_t changed; /* a round is over, or it was given up */
@@ -96,8 +99,9 @@ static char *late_text(const struct switchover *o)
     struct buf text = {0};
     char *copy = NULL;
 
-    if (buf_addf(&text, "%zu of %zu workers did not come to a stop within reload.pause (%g s)", o->workers - o->arrived,
-                 o->workers, o->seconds) == 0)
+    if (buf_addf(&text, "%zu of %zu workers %s within reload.pause (%g s)", o->workers - o->arrived, o->workers,
+                 o->round == 0 ? "did not come to a stop" : "were not done with on_upgrade and what was under way",
+                 o->seconds) == 0)
         copy = mem_strdup((char *)text.data, text.len);
     buf_fini(&text);
     return copy;
@@ -139,12 +143,16 @@ static bool meet(struct switchover *o, bool ok, char *why)
 
 /* ---- the steps ---- */
 
+/* For on_upgrade: the others must not have given up when this worker tells them that it took too long. */
 static double seconds_left(struct switchover *o)
 {
+    const double margin = MARGIN_MS / 1e3;
     pthread_mutex_lock(&o->lock);
-    double used = (double)(clock_us() - o->first_us) / 1e6;
+    double left = o->seconds - (double)(clock_us() - o->first_us) / 1e6;
     pthread_mutex_unlock(&o->lock);
-    return used < o->seconds ? o->seconds - used : 0;
+    if (o->workers == 1)
+        return left > 0 ? left : 0;
+    return left > 2 * margin ? left - margin : left > 0 ? left / 2 : 0;
 }
 
 /* "worker 2: chat.lua:3: ..." where there are several. */

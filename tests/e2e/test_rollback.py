@@ -85,3 +85,11 @@ def test_a_module_of_a_version_that_fails_in_the_switch_is_watched(serve, connec
     module.write_text("return function(state) return state end")
     ws = connect(server)
     until(lambda: ask(ws)["version"] == 2, what="the reload")
+
+
+@WORKERS
+def test_an_on_upgrade_that_does_not_end_in_one_worker_is_named(serve, workers):
+    server = serve(app(1), settings={"workers": workers})
+    endless = "function app.on_upgrade(state) while require('moontide').worker == 1 do end return state end"
+    answer = reload_to(server, app(2, endless))
+    assert not answer["ok"] and "on_upgrade" in answer["error"], answer
