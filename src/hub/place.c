@@ -16,7 +16,7 @@ static struct place *place_create(struct hub_crew *crew, struct stripe *s, struc
     p->crew = crew;
     p->stripe = s;
     p->serial = atomic_fetch_add(&crew->places, 1) + 1;
-    p->home = crew->workers > 1 ? (unsigned)(map_hash(name) / CREW_STRIPES % crew->workers) + 1 : 1;
+    p->home = crew->workers > 1 ? (unsigned)(map_hash(name) % crew->workers) + 1 : 1;
     list_init(&p->members);
     p->name_len = name.len;
     memcpy(p->name, name.data, name.len);
