@@ -88,6 +88,11 @@ uint64_t map_hash(struct slice key)
     return map_siphash(hash_key, key.data, key.len);
 }
 
+unsigned map_stripe(struct slice key, unsigned stripes)
+{
+    return (unsigned)((map_hash(key) >> 32) % stripes);
+}
+
 /* ---- the table ---- */
 
 static uint64_t slot_hash(struct slice key)

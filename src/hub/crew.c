@@ -59,7 +59,7 @@ void hub_crew_set_inbox(struct hub_crew *crew, unsigned worker, struct inbox *in
 
 struct stripe *crew_stripe(struct hub_crew *crew, struct stripe *stripes, struct slice key)
 {
-    return crew->stripes == 1 ? stripes : &stripes[map_hash(key) % crew->stripes];
+    return crew->stripes == 1 ? stripes : &stripes[map_stripe(key, crew->stripes)];
 }
 
 /* ---- live connections ---- */

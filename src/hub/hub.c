@@ -90,6 +90,7 @@ struct hub *hub_create(struct loop *loop, const struct hub_events *events, void 
     h->hooks_end = &h->hooks;
     slots_init(&h->conns);
     list_init(&h->leavers);
+    list_init(&h->aside);
     loop_timer_init(&h->more_hooks, on_more_hooks);
     assert(h->worker >= 1 && h->worker <= h->crew->workers && !h->crew->hubs[h->worker - 1]);
     h->crew->hubs[h->worker - 1] = h;
@@ -111,7 +112,7 @@ void hub_destroy(struct hub *h)
 
     if (!h)
         return;
-    assert(h->conns.count == 0 && h->rooms.count == 0 && h->users.count == 0 && !h->in_hooks);
+    assert(h->conns.count == 0 && h->rooms.count == 0 && list_empty(&h->aside) && h->users.count == 0 && !h->in_hooks);
     loop_timer_stop(h->loop, &h->more_hooks);
     while ((l = take_hook(h)) != NULL)
         l->open(l, false);

@@ -45,6 +45,7 @@ struct hub_crew {
     atomic_size_t rooms;                      /* places with people */
     atomic_size_t kept_bytes;                 /* of all stores */
     atomic_uint_fast64_t kept_clock;          /* the stamp given last */
+    atomic_uint_fast64_t places;              /* the serial given last */
     struct stripe rooms_by_name[CREW_STRIPES];
     struct stripe users_by_id[CREW_STRIPES];
     struct stripe conns_by_id[CREW_STRIPES];  /* those with a socket, for other workers to ask; unused with one worker */
@@ -62,7 +63,8 @@ struct hub {
     struct slots conns;              /* every struct conn, by the id without the worker */
     struct fan everyone;             /* their sessions */
     struct map users;                /* every struct user, by id */
-    struct map rooms;                /* every struct room, by name */
+    struct map rooms;                /* every struct room, by name, but for those in aside */
+    struct list_node aside;          /* rooms that others have emptied and whose letter is not here yet, by room->aside */
     struct letter *hooks;            /* members' join and leave letters whose hooks are to run here, oldest first */
     struct letter **hooks_end;       /* where the next one is linked */
     struct list_node leavers;        /* people in grace that this worker watches, by leaver->node */
@@ -96,6 +98,7 @@ struct place {
     struct hub_crew *crew;
     struct stripe *stripe;
     unsigned home;            /* the worker that runs its hooks */
+    uint64_t serial;          /* no other place of the crew has it, also none of the same name; from 1 */
     uint32_t refs;            /* rooms, members, joins on their way; under the lock like all that follows but for `workers` */
     uint32_t people;          /* in members */
     uint32_t coming;          /* joins that other workers have asked for and that are on their way */
@@ -113,6 +116,7 @@ struct room {
     struct place *place; /* one of its refs; has the key in hub->rooms */
     struct fan fan;      /* sessions of the connections here; seats are those of memberships. Not empty, but for a moment */
     uint64_t last_joined; /* the largest `joined` of memberships there were */
+    struct list_node aside; /* in hub->aside: over, and no longer found by its name; else in no list */
 };
 
 /* A person in a place. Under the place's lock, but for place and who, which never change. */
@@ -205,14 +209,19 @@ void place_publish(struct place *p);
  * per worker. NULL when memory runs out. */
 struct place *place_expect(struct hub_crew *crew, struct slice name, uint64_t workers);
 void place_arrived(struct place *p);
-uint64_t place_workers(struct hub_crew *crew, struct slice name); /* where members of that room have connections */
+/* Whether it was emptied while a join was on its way. */
+static inline bool place_is_over(const struct place *p)
+{
+    return !atomic_load_explicit(&p->workers, memory_order_acquire);
+}
+/* Where members of that room have connections, and its *serial (NULL: not wanted; 0: there is no such room). */
+uint64_t place_workers(struct hub_crew *crew, struct slice name, uint64_t *serial);
 
 /* ---- room.c ---- */
-/* The worker's room of that name, NULL when there is none. What a room_empty elsewhere has left of one is cleared away first. */
+/* The worker's room of that name, NULL when there is none. What a room_empty elsewhere has left of one is set aside: who was in it
+ * still has to hear what was sent before. */
 struct room *room_find(struct hub *h, struct slice name);
 void room_release(struct room *r); /* nobody is in it any more */
-/* The memberships of an emptied room are void. */
-void room_sweep(struct room *r);
 /* Whether another worker has emptied it. */
 static inline bool room_is_over(const struct room *r)
 {

@@ -8,7 +8,7 @@ struct parcel;
 /* In a worker it was sent to, on its thread. */
 typedef void parcel_fn(struct hub *h, const struct parcel *p);
 
-/* What a parcel says; what is not used is zero. Constant once it is on its way, but for `stamp` until then. */
+/* What a parcel says; what is not used is zero. Constant once it is on its way; serial and stamp are set until then. */
 struct parcel_text {
     parcel_fn *fn;
     struct packet *packet;    /* NULL for none; the parcel takes its own reference */
@@ -20,6 +20,7 @@ struct parcel_text {
     struct slice key;         /* of a kept message */
     struct slice reason;      /* of a close */
     unsigned code;            /* of a close */
+    uint64_t serial;          /* of the room's place: of one name there may be several, see room_find */
     uint64_t stamp;           /* of a kept message, 0 for others */
     struct hub_except except; /* from packet */
 };

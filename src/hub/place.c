@@ -15,7 +15,8 @@ static struct place *place_create(struct hub_crew *crew, struct stripe *s, struc
         return NULL;
     p->crew = crew;
     p->stripe = s;
-    p->home = crew->workers > 1 ? (unsigned)(map_hash(name) / CREW_STRIPES % crew->workers) + 1 : 1;
+    p->serial = atomic_fetch_add(&crew->places, 1) + 1;
+    p->home = crew->workers > 1 ? (unsigned)(map_hash(name) % crew->workers) + 1 : 1;
     list_init(&p->members);
     p->name_len = name.len;
     memcpy(p->name, name.data, name.len);
@@ -112,13 +113,15 @@ static struct place *lock_place(struct hub *h, struct slice name, struct stripe 
     return map_find(&(*s)->map, name);
 }
 
-uint64_t place_workers(struct hub_crew *crew, struct slice name)
+uint64_t place_workers(struct hub_crew *crew, struct slice name, uint64_t *serial)
 {
     struct stripe *s = crew_stripe(crew, crew->rooms_by_name, name);
 
     crew_lock(crew, s);
     const struct place *p = map_find(&s->map, name);
     uint64_t workers = p ? atomic_load(&p->workers) : 0;
+    if (serial)
+        *serial = p ? p->serial : 0;
     crew_unlock(crew, s);
     return workers;
 }

@@ -15,6 +15,7 @@ static struct room *room_create(struct hub *h, struct slice name)
         return NULL;
     }
     r->hub = h;
+    list_init(&r->aside);
     if (map_put(&h->rooms, room_name(r), r)) {
         place_unref(r->place, 0);
         mem_free(r);
@@ -27,13 +28,16 @@ static struct room *room_create(struct hub *h, struct slice name)
 void room_release(struct room *r)
 {
     assert(r->fan.count == 0);
-    map_take(&r->hub->rooms, room_name(r));
+    if (list_empty(&r->aside))
+        map_take(&r->hub->rooms, room_name(r));
+    list_remove(&r->aside);
     place_unref(r->place, r->hub->bit);
     fan_fini(&r->fan);
     mem_free(r);
 }
 
-void room_sweep(struct room *r)
+/* The memberships of an emptied room are void. */
+static void room_sweep(struct room *r)
 {
     while (r->fan.count > 0)
         membership_free(list_entry(r->fan.seats[r->fan.count - 1], struct membership, seat));
@@ -45,10 +49,28 @@ struct room *room_find(struct hub *h, struct slice name)
     struct room *r = map_find(&h->rooms, name);
 
     if (r && room_is_over(r)) {
-        room_sweep(r);
+        map_take(&h->rooms, name);
+        list_add_tail(&h->aside, &r->aside);
         return NULL;
     }
     return r;
+}
+
+/* The room of that serial, also when it is over; NULL when nobody here is in it. */
+static struct room *find_serial(struct hub *h, struct slice name, uint64_t serial)
+{
+    struct room *r = map_find(&h->rooms, name);
+
+    if (r && r->place->serial == serial)
+        return r;
+    list_each(node, &h->aside)
+    {
+        h->steps++;
+        r = list_entry(node, struct room, aside);
+        if (r->place->serial == serial)
+            return r;
+    }
+    return NULL;
 }
 
 struct slice room_name(const struct room *r)
@@ -117,17 +139,26 @@ bool room_has_conn(struct hub *h, struct slice room, const struct conn *c)
 
 /* ---- emptying ---- */
 
+static void sweep(struct hub *h, struct slice name, uint64_t serial)
+{
+    struct room *r = find_serial(h, name, serial);
+
+    if (r)
+        room_sweep(r);
+}
+
 /* A letter: the room was emptied elsewhere. One of that name that has begun since then stays. */
 static void sweep_here(struct hub *h, const struct parcel *p)
 {
-    room_find(h, p->t.name);
+    sweep(h, p->t.name, p->t.serial);
 }
 
-/* Everybody out, in one step. The workers that have connections there. */
-static uint64_t empty_place(struct hub *h, struct place *p)
+/* Everybody out, in one step. The workers that have connections there, and the serial. */
+static uint64_t empty_place(struct hub *h, struct place *p, uint64_t *serial)
 {
     uint64_t workers = p->bound;
 
+    *serial = p->serial;
     while (!list_empty(&p->members))
         member_leave(h, list_entry(p->members.next, struct member, in_place));
     map_take(&p->stripe->map, place_name(p));
@@ -139,17 +170,18 @@ static uint64_t empty_place(struct hub *h, struct place *p)
 void room_empty(struct hub *h, struct slice room)
 {
     struct stripe *s = crew_stripe(h->crew, h->crew->rooms_by_name, room);
-    uint64_t workers = 0;
+    uint64_t workers = 0, serial = 0;
 
     crew_lock(h->crew, s);
     struct place *p = map_find(&s->map, room);
-    if (p && p->people)
-        workers = empty_place(h, p);
+    if (p && (p->people || p->coming))
+        workers = empty_place(h, p, &serial);
     crew_unlock(h->crew, s);
-    room_find(h, room); /* sweeps it */
+    if (workers & h->bit)
+        sweep(h, room, serial);
     if (workers & ~h->bit) {
-        struct parcel *parcel = parcel_create(h, &(struct parcel_text){.fn = sweep_here, .name = room});
-        if (parcel) /* without it the others notice when they next look at the room */
+        struct parcel *parcel = parcel_create(h, &(struct parcel_text){.fn = sweep_here, .name = room, .serial = serial});
+        if (parcel) /* without it what is left elsewhere is not seen, and goes with the connections */
             parcel_send(h, parcel, workers);
     }
     hub_run_hooks(h);
@@ -185,10 +217,11 @@ static bool is_replaced(struct hub *h, const struct parcel_text *t)
     return replaced;
 }
 
-/* A letter. A message that was kept and is replaced by now is not sent: its successor is here already, or on its way. */
+/* A letter. A message that was kept and is replaced by now is not sent: its successor is here already, or on its way. One that was
+ * sent before the room was emptied is heard by those who were in it. */
 static void send_here(struct hub *h, const struct parcel *p)
 {
-    struct room *r = room_find(h, p->t.name);
+    struct room *r = find_serial(h, p->t.name, p->t.serial);
     bool late = r && p->t.stamp && r->last_joined >= p->t.stamp;
 
     if (!r || (p->t.stamp && is_replaced(h, &p->t)))
@@ -211,10 +244,14 @@ static __attribute__((noinline)) struct parcel *make_parcel(struct hub *h, struc
     return parcel_create(h, &t);
 }
 
-/* Keep it for those who join; *workers are those who had members at this moment, all others find it when they join. 0 or
- * MT_ENOMEM. */
+/* The workers that have members of a room, as far as senders know, and its serial. */
+struct route {
+    uint64_t workers, serial;
+};
+
+/* Keep it for those who join; *to are those who had members at this moment, all others find it when they join. 0 or MT_ENOMEM. */
 static int keep(struct hub *h, struct slice room, struct slice key, uint64_t hash, struct packet *p, uint64_t *stamp,
-                uint64_t *workers)
+                struct route *to)
 {
     struct stripe *s = crew_stripe(h->crew, h->crew->rooms_by_name, room);
     struct kept_store *k = crew_kept(h->crew, s);
@@ -222,7 +259,7 @@ static int keep(struct hub *h, struct slice room, struct slice key, uint64_t has
     crew_lock(h->crew, s);
     const struct place *place = map_find(&s->map, room);
     *stamp = atomic_fetch_add(&h->crew->kept_clock, 1) + 1;
-    *workers = place ? atomic_load(&place->workers) : 0;
+    *to = place ? (struct route){atomic_load(&place->workers), place->serial} : (struct route){0};
     size_t before = k->bytes;
     int rc = kept_put(k, room, key, hash, *stamp, p);
     size_t after = k->bytes;
@@ -231,12 +268,16 @@ static int keep(struct hub *h, struct slice room, struct slice key, uint64_t has
     return rc;
 }
 
-/* The workers that have members, as far as senders know. */
-static uint64_t workers_of(struct hub *h, const struct room *r, struct slice name)
+/* `r` is the room here, NULL when there is none. */
+static struct route route_to(struct hub *h, const struct room *r, struct slice name)
 {
+    struct route to = {0};
+
     if (r)
-        return atomic_load_explicit(&r->place->workers, memory_order_acquire);
-    return h->crew->workers > 1 ? place_workers(h->crew, name) : 0;
+        to = (struct route){atomic_load_explicit(&r->place->workers, memory_order_acquire), r->place->serial};
+    else if (h->crew->workers > 1)
+        to.workers = place_workers(h->crew, name, &to.serial);
+    return to;
 }
 
 int room_send(struct hub *h, struct slice room, struct packet *p, struct slice key, bool is_volatile,
@@ -245,29 +286,31 @@ int room_send(struct hub *h, struct slice room, struct packet *p, struct slice k
     struct outbox_opts opts = {.is_volatile = is_volatile, .key = outbox_key(room, key)};
     struct room *r = room_find(h, room);
     bool keeps = key.len && h->events->current && h->events->current(h->arg, room);
-    uint64_t stamp = 0, workers = workers_of(h, r, room);
+    struct route to = route_to(h, r, room);
+    uint64_t stamp = 0;
     struct parcel *parcel = NULL;
 
     /* First of all, so that nothing is sent without memory. A kept one learns only below where it has to go. */
-    if ((workers & ~h->bit) || (keeps && h->crew->workers > 1))
+    if ((to.workers & ~h->bit) || (keeps && h->crew->workers > 1))
         if (!(parcel = make_parcel(h, room, p, keeps ? key : SLICE(""), &opts, except)))
             return MT_ENOMEM;
-    if (keeps && keep(h, room, key, opts.key, p, &stamp, &workers)) {
+    if (keeps && keep(h, room, key, opts.key, p, &stamp, &to)) {
         parcel_drop(parcel);
         return MT_ENOMEM;
     }
     if (r)
         hub_fan_out(h, r, p, &opts, except);
     if (parcel) {
+        parcel->t.serial = to.serial;
         parcel->t.stamp = stamp;
-        parcel_send(h, parcel, workers);
+        parcel_send(h, parcel, to.workers);
     }
     return 0;
 }
 
 bool room_is_heard(struct hub *h, struct slice room)
 {
-    return room_find(h, room) || workers_of(h, NULL, room);
+    return room_find(h, room) || route_to(h, NULL, room).workers;
 }
 
 bool room_forget(struct hub *h, struct slice room, struct slice key)
@@ -288,7 +331,7 @@ bool room_forget(struct hub *h, struct slice room, struct slice key)
 
 static void close_here(struct hub *h, const struct parcel *p)
 {
-    const struct room *r = room_find(h, p->t.name);
+    const struct room *r = find_serial(h, p->t.name, p->t.serial);
 
     for (uint32_t i = 0; r && i < r->fan.count; i++) /* nothing calls back from session_close */
         if (r->fan.sessions[i])
@@ -297,12 +340,13 @@ static void close_here(struct hub *h, const struct parcel *p)
 
 int room_close(struct hub *h, struct slice room, unsigned code, struct slice reason)
 {
-    uint64_t workers = workers_of(h, room_find(h, room), room);
-    struct parcel *p = parcel_create(h, &(struct parcel_text){.fn = close_here, .name = room, .code = code, .reason = reason});
+    struct route to = route_to(h, room_find(h, room), room);
+    struct parcel *p = parcel_create(
+        h, &(struct parcel_text){.fn = close_here, .name = room, .serial = to.serial, .code = code, .reason = reason});
 
     if (!p)
         return MT_ENOMEM;
     close_here(h, p);
-    parcel_send(h, p, workers);
+    parcel_send(h, p, to.workers);
     return 0;
 }

@@ -158,8 +158,11 @@ static int join_local(struct hub *h, const struct whom *w, struct slice room, st
     return rc;
 }
 
+/* Who was to join a room that has been emptied meanwhile, perhaps by the same handler, is out already. */
 static void join_here(struct hub *h, const struct parcel *p)
 {
+    if (place_is_over(p->t.place))
+        return;
     (void)join_local(h, &p->t.whom, p->t.name, p->t.blob);
 }
 
@@ -229,7 +232,7 @@ int whom_leave(struct hub *h, const struct whom *w, struct slice room)
         struct parcel *p = parcel_create(h, &(struct parcel_text){.fn = leave_here, .whom = *w, .name = room});
         if (!p)
             return MT_ENOMEM;
-        was = w->conn ? (place_workers(h->crew, room) & others) != 0 : room_has_user(h, room, w->user);
+        was = w->conn ? (place_workers(h->crew, room, NULL) & others) != 0 : room_has_user(h, room, w->user);
         parcel_send(h, p, others);
     }
     return leave_local(h, w, room) || was;

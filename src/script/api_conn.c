@@ -165,16 +165,15 @@ static int l_conn_rooms(lua_State *L)
 {
     struct peer *p = peer_find(script_of(L), check_conn(L));
     struct membership *m = NULL;
+    const struct room *r;
     size_t count = 0;
 
     if (p == NULL)
         return push_closed(L);
-    while (conn_next_room(p->conn, &m) != NULL)
-        count++;
-    struct slice *names = lua_newuserdatauv(L, (count + 1) * sizeof(*names), 0);
-    m = NULL;
-    for (size_t i = 0; i < count; i++)
-        names[i] = room_name(conn_next_room(p->conn, &m));
+    /* One walk: other workers may empty rooms at any moment, and a second one would find fewer. */
+    struct slice *names = lua_newuserdatauv(L, (p->conn->room_count + (size_t)1) * sizeof(*names), 0);
+    while ((r = conn_next_room(p->conn, &m)) != NULL)
+        names[count++] = room_name(r);
     qsort(names, count, sizeof(*names), compare_slices);
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {

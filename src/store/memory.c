@@ -93,7 +93,7 @@ static struct entry *entry_create(struct memory_store *m, struct slice key, cons
 
 static struct stripe *stripe_lock(struct memory_store *m, struct slice key)
 {
-    struct stripe *s = &m->stripes[map_hash(key) % STRIPES];
+    struct stripe *s = &m->stripes[map_stripe(key, STRIPES)];
 
     pthread_mutex_lock(&s->lock);
     return s;

@@ -178,6 +178,27 @@ static void threads_share_the_key(void **state)
         assert_int_equal(hashes[i], map_hash(SLICE("same")));
 }
 
+/* The keys of one stripe must not all begin in the same slots of its map, and each stripe has its share. */
+static void stripes_leave_the_maps_spread(void **state)
+{
+    enum { MANY = 20000, STRIPES = 64 };
+    size_t share[STRIPES] = {0};
+    uint64_t begins = 0; /* low bits of the hashes in stripe 0 */
+    char key[16];
+
+    for (int i = 0; i < MANY; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        unsigned stripe = map_stripe(slice_of(key), STRIPES);
+        assert_true(stripe < STRIPES);
+        share[stripe]++;
+        if (stripe == 0)
+            begins |= (uint64_t)1 << (map_hash(slice_of(key)) % 64);
+    }
+    assert_true(__builtin_popcountll(begins) > 48);
+    for (int i = 0; i < STRIPES; i++)
+        assert_true(share[i] > MANY / STRIPES / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +210,7 @@ int main(void)
         cmocka_unit_test(put_replaces_key_and_value),
         cmocka_unit_test(random_use_matches_the_model),
         cmocka_unit_test(no_memory_leaves_the_map_as_it_was),
+        cmocka_unit_test(stripes_leave_the_maps_spread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

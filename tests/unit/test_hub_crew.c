@@ -369,6 +369,58 @@ static void who_is_emptied_out_may_close_or_log_in(void **state)
     expect_people(crew, "other", "# bob ");
 }
 
+/* "The game is over", and all are sent away: they have to hear it, also where somebody has looked at the room before that, or where
+ * a new game has begun. */
+static void what_was_said_before_emptying_is_heard(void **state)
+{
+    struct fake_world *crew = *state;
+
+    for (int i = 0; i < FAKE_CREW; i++) {
+        for (int n = 0; n < 2; n++)
+            fake_open(&crew[i], "");
+        fake_join(&crew[i], 0, "r");
+    }
+    fake_settle(crew);
+    fake_room_send(&crew[0], "r", "over", NULL);
+    assert_int_equal(room_close(crew[0].hub, SLICE("r"), 4003, SLICE("bye")), 0);
+    empty_world(&crew[0], "r");
+    fake_room_send(&crew[0], "r", "nobody", NULL);
+    fake_join(&crew[1], 1, "r"); /* before the letters */
+    fake_room_send(&crew[0], "r", "new", NULL);
+    fake_settle(crew);
+    for (int i = 0; i < FAKE_CREW; i++) {
+        fake_expect_sent(&crew[i], 0, "over ");
+        assert_int_equal(CONN(i, 0)->session->close_code, 4003);
+        assert_int_equal(CONN(i, 0)->room_count, 0);
+        fake_expect_sent(&crew[i], 1, i == 1 ? "new " : "");
+        assert_int_equal(CONN(i, 1)->session->close_code, 0);
+    }
+}
+
+/* Without memory for the letters nothing tells the others: what is left is not seen, and goes with the connections. */
+static void who_was_emptied_out_and_never_told_goes_away(void **state)
+{
+    struct fake_world *crew = *state;
+    struct membership *m = NULL;
+
+    fake_open(&crew[0], "ann");
+    fake_open(&crew[1], "bob");
+    fake_join(&crew[0], 0, "r");
+    fake_join(&crew[1], 0, "r");
+    fake_settle(crew);
+    mem_fail_at(1);
+    empty_world(&crew[0], "r");
+    mem_fail_at(0);
+    fake_settle(crew);
+    assert_null(conn_next_room(CONN(1, 0), &m));
+    assert_false(room_has_conn(crew[1].hub, SLICE("r"), CONN(1, 0)));
+    assert_int_equal(fake_join(&crew[1], 0, "r"), 0);
+    expect_people(crew, "r", "bob ");
+    fake_close(&crew[1], 0);
+    fake_settle(crew);
+    expect_count(crew, "r", 0);
+}
+
 /* It was emptied between finding the room and taking its lock. */
 static void a_join_notices_that_the_room_is_over(void **state)
 {
@@ -426,7 +478,7 @@ static void a_room_is_heard_in_all_workers_in_order(void **state)
         fake_expect_sent(&crew[i], 1, "");
     }
     leave(&crew[1], 0, "r");
-    assert_int_equal(place_workers(crew[2].hub->crew, SLICE("r")), 1); /* no more letters to worker 2 */
+    assert_int_equal(place_workers(crew[2].hub->crew, SLICE("r"), NULL), 1); /* no more letters to worker 2 */
     packet_unref(p);
 }
 
@@ -540,16 +592,41 @@ static void a_message_follows_the_join(void **state)
     fake_settle(crew);
     fake_expect_sent(&crew[1], 0, "");
     expect_count(crew, "r", 0);
-    assert_int_equal(place_workers(crew[0].hub->crew, SLICE("r")), 0);
+    assert_int_equal(place_workers(crew[0].hub->crew, SLICE("r"), NULL), 0);
     /* who is gone when the letter comes leaves nothing behind */
     assert_int_equal(whom_join(crew[0].hub, &ann, SLICE("r"), info), 0);
     for (int i = 1; i < FAKE_CREW; i++)
         fake_close(&crew[i], 0);
     fake_settle(crew);
     expect_count(crew, "r", 0);
-    assert_int_equal(place_workers(crew[0].hub->crew, SLICE("r")), 0);
+    assert_int_equal(place_workers(crew[0].hub->crew, SLICE("r"), NULL), 0);
     assert_int_equal(info->refs, 1);
     blob_unref(info);
+}
+
+static void a_join_on_its_way_is_emptied_out_too(void **state)
+{
+    struct fake_world *crew = *state;
+    struct whom ann = {0, SLICE("ann")}, bob = {0, SLICE("bob")};
+
+    fake_open(&crew[1], "ann");
+    fake_open(&crew[2], "bob");
+    for (int was_there = 0; was_there < 2; was_there++) {
+        if (was_there)
+            assert_int_equal(fake_join(&crew[2], 0, "r"), 0);
+        assert_int_equal(whom_join(crew[0].hub, &ann, SLICE("r"), NULL), 0);
+        empty_world(&crew[0], "r");
+        fake_settle(crew);
+        expect_count(crew, "r", 0);
+    }
+    assert_int_equal(whom_join(crew[0].hub, &ann, SLICE("r"), NULL), 0);
+    empty_world(&crew[0], "r");
+    assert_int_equal(whom_join(crew[0].hub, &bob, SLICE("r"), NULL), 0);
+    fake_room_send(&crew[0], "r", "x", NULL);
+    fake_settle(crew);
+    expect_people(crew, "r", "bob ");
+    fake_expect_sent(&crew[1], 0, "");
+    fake_expect_sent(&crew[2], 0, "x ");
 }
 
 static void a_room_closes_everywhere(void **state)
@@ -792,6 +869,8 @@ int main(void)
         TEST(emptying_ends_a_grace_that_another_worker_watches),
         TEST(logging_in_meets_ones_other_tabs),
         TEST(an_emptied_room_is_empty_at_once),
+        TEST(what_was_said_before_emptying_is_heard),
+        TEST(who_was_emptied_out_and_never_told_goes_away),
         TEST(an_emptied_room_may_be_joined_again_at_once),
         TEST(who_is_emptied_out_may_close_or_log_in),
         TEST(a_join_notices_that_the_room_is_over),
@@ -800,6 +879,7 @@ int main(void)
         TEST(a_user_is_reached_everywhere),
         TEST(a_connection_is_reached_by_its_id),
         TEST(a_message_follows_the_join),
+        TEST(a_join_on_its_way_is_emptied_out_too),
         TEST(a_room_closes_everywhere),
         TEST(a_signal_is_heard_once_in_each_worker),
         TEST(all_readers_end_with_the_same_value),

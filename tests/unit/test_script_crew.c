@@ -2,8 +2,10 @@
 #include "fake_script.h"
 #include "fake_script_crew.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@ struct crew {
     struct hub_crew *shared;
     struct fake *worker[WORKERS];
     struct inbox *inbox[WORKERS];
+    atomic_bool over; /* the test has seen enough */
 };
 
 static int setup(void **state)
@@ -153,6 +156,36 @@ static void test_sends_reach_other_workers(void **state)
         fake_expect_no_log(c->worker[i]);
 }
 
+/* Empties the rooms that worker 1's connection joins, again and again. */
+static void *empty_rooms(void *arg)
+{
+    struct crew *c = arg;
+    char name[8];
+
+    for (int i = 0; i < 200000 && !atomic_load(&c->over); i++) {
+        snprintf(name, sizeof(name), "x%d", i % 9);
+        room_empty(script_hub_of(c->worker[1]->script), slice_of(name));
+    }
+    return NULL;
+}
+
+static void test_rooms_are_listed_while_others_empty_them(void **state)
+{
+    struct crew *c = *state;
+    struct session *ann;
+    pthread_t thread;
+
+    load(c, chat);
+    ann = fake_open(c->worker[0], "/?user=ann");
+    assert_int_equal(pthread_create(&thread, NULL, empty_rooms, c), 0);
+    for (int i = 0; i < 300; i++)
+        fake_text(c->worker[0], ann,
+                  "for i = 1, 90 do conn:join('x' .. i % 9) if i % 9 == 0 then assert(#conn:rooms() <= 9) end end");
+    atomic_store(&c->over, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    fake_expect_no_log(c->worker[0]);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -160,6 +193,7 @@ int main(void)
         TEST(test_signals_reach_every_worker),
         TEST(test_people_are_announced_once),
         TEST(test_sends_reach_other_workers),
+        TEST(test_rooms_are_listed_while_others_empty_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
