@@ -57,7 +57,8 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .help = "A file to log to instead of stderr. SIGHUP and `moontide reload` open it again, for those who rotate it."},
     [CONFIG_ON_ERROR] = {.name = "on_error",
         .type = CONFIG_ENUM, .initial = "close", .choices = on_error,
-        .help = "What three failures of handlers in a row do to a connection: close it with 1011, or keep it."},
+        .help = "What three failures of handlers in a row do to a connection: close it with 1011, or keep it. Those of a version on "
+                "probation close none."},
     [CONFIG_SCRIPT_TIME] = {.name = "script.time",
         .type = CONFIG_SECONDS, .initial = "1s", .min = 0.01, .max = 3600,
         .help = "Running time of one entry into the script, waiting not counted. What takes longer is ended."},

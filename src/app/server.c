@@ -10,7 +10,7 @@
 #include "store/memory.h"
 #include <unistd.h>
 
-enum { ASK_STOP = 1, ASK_RELOAD = 2 };
+enum { ASK_STOP = 1, ASK_RELOAD = 2, ASK_LEAVE = 4 };
 enum { STORE_MAX = 128 << 20 }; /* bytes of all stores in memory, with keys and overhead */
 
 static struct loop *main_loop(const struct server *s)
@@ -121,12 +121,27 @@ static void destroy_shared(struct server *s)
 
 /* ---- workers ---- */
 
+/* Any thread. */
+static void ask(struct server *s, unsigned what)
+{
+    atomic_fetch_or(&s->asks, what);
+    loop_wake_send(s->wake);
+}
+
 /* The reload comes after the workers, and so do errors. */
 static void on_script_error(void *arg, int worker, uint64_t generation, uint64_t events, uint64_t errors)
 {
     struct server *s = arg;
     if (s->reload)
         reload_note_errors(s->reload, worker, generation, events, errors);
+}
+
+/* On any worker's thread. */
+static void on_drained(void *arg)
+{
+    struct server *s = arg;
+    if (atomic_fetch_sub(&s->working, 1) == 1)
+        ask(s, ASK_LEAVE);
 }
 
 /* All of them load what the first one read. */
@@ -148,6 +163,7 @@ static int create_workers(struct server *s, const struct server_options *o, char
         .modules = o->modules,
         .module_count = o->module_count,
         .on_error = on_script_error,
+        .drained = on_drained,
         .arg = s,
     };
     if (!(s->workers = mem_zalloc(count, sizeof(*s->workers))))
@@ -215,6 +231,7 @@ int server_create(struct config *config, const struct server_options *o, struct 
     s->config = config;
     s->started = clock_wall();
     atomic_init(&s->asks, 0);
+    atomic_init(&s->working, 1);
     list_init(&s->tickets);
     list_init(&s->censuses);
     int rc = fill(s, o, error);
@@ -269,18 +286,21 @@ int server_listen(struct server *s, char **error)
 
 /* ---- running and stopping ---- */
 
-/* Connections that the system gives to its listener would wait for ever. */
-static void give_up(struct server *s, size_t worker)
+/* Without its thread, connections that the system gives to a worker's listener would wait for ever. */
+static void start_worker(struct server *s, size_t i)
 {
-    log_error(s->log, NULL, "worker %zu cannot be started: no thread to be had", worker);
+    atomic_fetch_add(&s->working, 1);
+    if (worker_start(s->workers[i]) == 0)
+        return;
+    atomic_fetch_sub(&s->working, 1);
+    log_error(s->log, NULL, "worker %zu cannot be started: no thread to be had", i + 1);
     server_stop(s);
 }
 
 size_t server_run(struct server *s)
 {
     for (size_t i = 1; i < s->worker_count; i++)
-        if (worker_start(s->workers[i]) != 0)
-            give_up(s, i + 1);
+        start_worker(s, i);
     worker_run(s->workers[0]);
     for (size_t i = 1; i < s->worker_count; i++)
         worker_join(s->workers[i]);
@@ -327,6 +347,8 @@ static void on_wake(void *arg)
 {
     struct server *s = arg;
     unsigned asks = atomic_exchange(&s->asks, 0);
+    if (asks & ASK_LEAVE)
+        worker_leave(s->workers[0]);
     if (s->stopping)
         return;
     if (asks & ASK_STOP) {
@@ -335,12 +357,6 @@ static void on_wake(void *arg)
         server_renew(s, NULL);
         reload_files(s->reload);
     }
-}
-
-static void ask(struct server *s, unsigned what)
-{
-    atomic_fetch_or(&s->asks, what);
-    loop_wake_send(s->wake);
 }
 
 void server_stop(struct server *s)

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 2000 }; /* for workers that are asked for their numbers */
+/* Milliseconds for workers that are asked for their numbers. While the server stops some of them have left already. */
+enum { PATIENCE_MS = 2000, STOPPING_MS = 100 };
 
 /* Who waits for the end of a reload or rollback. */
 struct ticket {
@@ -154,7 +155,7 @@ static void ask_status(struct server *s, uint64_t ticket)
         else
             mem_free(one);
     }
-    loop_timer_start(server_loop(s), &c->patience, PATIENCE_MS);
+    loop_timer_start(server_loop(s), &c->patience, s->stopping ? STOPPING_MS : PATIENCE_MS);
 }
 
 /* ---- reload, rollback ---- */

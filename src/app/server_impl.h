@@ -30,6 +30,7 @@ struct server {
     struct reload *reload;
     struct loop_wake *wake;           /* on worker 1's loop */
     atomic_uint asks;                 /* ASK_* of server.c that nobody has carried out yet */
+    atomic_size_t working;            /* workers that have not drained */
     struct watch *scripts, *certs;    /* NULL where watching is off or impossible */
     struct admin *admin;              /* NULL when there is no control socket */
     struct list_node tickets;         /* of server_admin.c: who waits for the end of a reload */

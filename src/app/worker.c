@@ -274,9 +274,17 @@ void worker_settle(struct worker *w, uint64_t generation)
 
 /* ---- the end ---- */
 
+/* Worker 1 answers for all of them until the last one is done. */
 static void on_drained(void *arg)
 {
     struct worker *w = arg;
+    if (w->number != 1)
+        worker_leave(w);
+    w->config->drained(w->config->arg);
+}
+
+void worker_leave(struct worker *w)
+{
     loop_stop(w->loop);
 }
 

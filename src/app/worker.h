@@ -32,6 +32,8 @@ struct worker_config {
     size_t module_count;
     /* A handler of the live version failed. On the worker's thread; `generation` as the switchover brought it. */
     void (*on_error)(void *arg, int worker, uint64_t generation, uint64_t events, uint64_t errors);
+    /* A worker's drain is over. On its thread. */
+    void (*drained)(void *arg);
     void *arg;
 };
 
@@ -66,8 +68,10 @@ typedef void worker_switched_fn(void *arg, const struct switchover_result *r);
 void worker_switch(struct worker *w, struct switchover *o, worker_switched_fn *fn, void *arg);
 /* The version before is not needed any more, if this is still the generation that went live. */
 void worker_settle(struct worker *w, uint64_t generation);
-/* Begin to stop; worker_run returns when it is done. Again: nothing. */
+/* Begin to stop; when that is done `drained` hears of it, and worker_run returns but for worker 1. Again: nothing. */
 void worker_drain(struct worker *w, uint64_t timeout_ms);
+/* worker_run returns. */
+void worker_leave(struct worker *w);
 /* The limits and times of `config` for what comes after. */
 void worker_set_limits(struct worker *w, const struct net_options *limits);
 

@@ -163,11 +163,14 @@ struct task *dispatch_task(struct script *s, enum task_kind kind, lua_CFunction 
 
 static void start_next(struct peer *p);
 
-/* A failure of the script: the client hears that something went wrong here, and three in a row close it. */
+/* A failure of the script: the client hears that something went wrong here, and three in a row close it. Those of a version on
+ * probation may cost that version its place, but not a connection. */
 static void count_failure(struct peer *p, const struct task *t)
 {
     if (p->working_on == PEER_TEXT || p->working_on == PEER_BINARY)
         answer_error(p, &t->reply_id, SLICE("internal"), false, SLICE("internal error"));
+    if (p->script->fallback) /* a version on probation: it is the one that goes, see script_fallback */
+        return;
     if (++p->failures >= 3 && p->script->config.close_on_errors && p->session)
         session_close(p->session, 1011, SLICE("internal error"));
 }

@@ -418,7 +418,6 @@ def test_a_client_that_never_reads_costs_one_answer(serve, connect, raw):
     assert server.cpu() - used < 0.15  # nothing turns round for it
 
 
-@pytest.mark.one_worker  # of several, worker 1 and its control socket do not wait for the others to be done
 def test_clients_that_wait_hear_the_end(serve, raw, connect):
     server = serve(app(), settings={"shutdown.timeout": 1})
     path = control(server)

@@ -105,7 +105,7 @@ def test_on_upgrade_gets_a_copy_and_its_result_is_the_state(serve, connect, work
 
 @WORKERS
 def test_a_version_that_raises_is_taken_back_by_itself(serve, connect, until, workers):
-    server = serve(app(1), settings={"workers": workers, "on_error": "keep"})
+    server = serve(app(1), settings={"workers": workers})
     good = ask(connect(server))["hash"]
     assert reload_to(server, app(2).replace("function app.on_message(conn, text)", "function app.on_message(conn, text) oops()"))["ok"]
     ws = connect(server)
@@ -133,7 +133,7 @@ def test_what_clients_do_wrong_takes_nothing_back(serve, connect):
 
 
 def test_few_failures_among_many_events_take_nothing_back(serve, connect):
-    server = serve(app(1), settings={"on_error": "keep"})
+    server = serve(app(1))
     assert reload_to(server, app(2))["ok"]
     ws = connect(server)
     for _ in range(200):
