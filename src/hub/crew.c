@@ -126,16 +126,19 @@ static unsigned find_oldest(struct hub_crew *crew)
     return at;
 }
 
-void crew_kept_changed(struct hub_crew *crew, size_t before, size_t after)
+void crew_kept_count(struct hub_crew *crew, const struct kept_store *k, size_t before)
 {
-    atomic_fetch_add(&crew->kept_bytes, after - before); /* wraps where it got less */
+    atomic_fetch_add(&crew->kept_bytes, k->bytes - before); /* wraps where it got less */
+}
+
+void crew_kept_trim(struct hub_crew *crew)
+{
     while (atomic_load(&crew->kept_bytes) > HUB_CURRENT_MAX) {
         unsigned at = find_oldest(crew);
         crew_lock(crew, &crew->rooms_by_name[at]);
-        before = crew->kept[at].bytes;
+        size_t before = crew->kept[at].bytes;
         kept_drop_oldest(&crew->kept[at]);
-        after = crew->kept[at].bytes;
+        crew_kept_count(crew, &crew->kept[at], before);
         crew_unlock(crew, &crew->rooms_by_name[at]);
-        atomic_fetch_add(&crew->kept_bytes, after - before);
     }
 }

@@ -169,8 +169,10 @@ void crew_remove_conn(struct hub_crew *crew, const struct conn *c);
 bool crew_has_conn(struct hub_crew *crew, conn_id id);
 /* The store of current messages of a room, to be used under the lock of the room's stripe. */
 struct kept_store *crew_kept(struct hub_crew *crew, const struct stripe *of_room);
-/* After a change of `before` to `after` bytes in a store: let go of the oldest messages past the limit. No lock is held. */
-void crew_kept_changed(struct hub_crew *crew, size_t before, size_t after);
+/* A store had `before` bytes: count what it has now. Under the same lock, so that the sum is never less than nothing. */
+void crew_kept_count(struct hub_crew *crew, const struct kept_store *k, size_t before);
+/* Let go of the oldest messages past the limit. No lock is held. */
+void crew_kept_trim(struct hub_crew *crew);
 
 /* ---- hub.c ---- */
 /* A hook may be due: its letter goes to the home of the place, or to this hub's queue. Under the place's lock. */

@@ -98,7 +98,7 @@ static bool post(struct parcel *p, struct parcel_letter *l, struct inbox *inbox)
 {
     size_t size = p->t.packet ? p->t.packet->plain->len : p->t.blob ? p->t.blob->len : 0;
 
-    if (!size || p->t.place) {
+    if ((!p->t.packet && !p->t.blob) || p->t.place) {
         inbox_post(inbox, &l->letter);
         return true;
     }

@@ -262,9 +262,9 @@ static int keep(struct hub *h, struct slice room, struct slice key, uint64_t has
     *to = place ? (struct route){atomic_load(&place->workers), place->serial} : (struct route){0};
     size_t before = k->bytes;
     int rc = kept_put(k, room, key, hash, *stamp, p);
-    size_t after = k->bytes;
+    crew_kept_count(h->crew, k, before);
     crew_unlock(h->crew, s);
-    crew_kept_changed(h->crew, before, after);
+    crew_kept_trim(h->crew);
     return rc;
 }
 
@@ -321,9 +321,8 @@ bool room_forget(struct hub *h, struct slice room, struct slice key)
     crew_lock(h->crew, s);
     size_t before = k->bytes;
     bool found = kept_forget(k, room, key);
-    size_t after = k->bytes;
+    crew_kept_count(h->crew, k, before);
     crew_unlock(h->crew, s);
-    crew_kept_changed(h->crew, before, after);
     return found;
 }
 

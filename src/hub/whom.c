@@ -16,21 +16,22 @@ static uint64_t workers_of(struct hub *h, const struct whom *w)
     return open ? (uint64_t)1 << (worker - 1) : 0;
 }
 
-/* The ids of their open connections here, as a mem_alloc'ed list: what is done to one may change who has others. NULL without
- * any, or memory. */
-static conn_id *list_here(struct hub *h, const struct whom *w, size_t *count)
+/* The ids of their open connections here, as a mem_alloc'ed list: what is done to one may change who has others. False when memory
+ * runs out. */
+static bool list_here(struct hub *h, const struct whom *w, conn_id **ids, size_t *count)
 {
     const struct user *u = w->conn ? NULL : user_find(h, w->user);
-    conn_id *ids = NULL;
+    size_t n = 0;
 
-    *count = 0;
-    if (w->conn ? conn_find(h, w->conn) != NULL : u != NULL)
-        ids = mem_alloc((w->conn ? 1 : u->count) * sizeof(*ids));
-    if (ids && w->conn)
-        ids[(*count)++] = w->conn;
-    else if (ids)
-        list_each(node, &u->conns) ids[(*count)++] = list_entry(node, struct conn, in_user)->id;
-    return ids;
+    *count = w->conn ? conn_find(h, w->conn) != NULL : u ? u->count : 0;
+    *ids = *count ? mem_alloc(*count * sizeof(**ids)) : NULL;
+    if (!*ids)
+        return *count == 0;
+    if (w->conn)
+        (*ids)[0] = w->conn;
+    else
+        list_each(node, &u->conns) (*ids)[n++] = list_entry(node, struct conn, in_user)->id;
+    return true;
 }
 
 static struct conn *find_open(struct hub *h, conn_id id)
@@ -146,8 +147,8 @@ int whom_close(struct hub *h, const struct whom *w, unsigned code, struct slice 
 static int join_local(struct hub *h, const struct whom *w, struct slice room, struct blob *info)
 {
     size_t count;
-    conn_id *ids = list_here(h, w, &count);
-    int rc = 0;
+    conn_id *ids;
+    int rc = list_here(h, w, &ids, &count) ? 0 : MT_ENOMEM;
 
     for (size_t i = 0; i < count && rc == 0; i++) {
         struct conn *c = find_open(h, ids[i]);
@@ -201,12 +202,14 @@ int whom_join(struct hub *h, const struct whom *w, struct slice room, struct blo
 
 /* ---- leaving ---- */
 
-static bool leave_local(struct hub *h, const struct whom *w, struct slice room)
+static int leave_local(struct hub *h, const struct whom *w, struct slice room)
 {
     size_t count;
-    conn_id *ids = list_here(h, w, &count);
+    conn_id *ids;
     bool left = false;
 
+    if (!list_here(h, w, &ids, &count))
+        return MT_ENOMEM;
     for (size_t i = 0; i < count; i++) {
         struct conn *c = find_open(h, ids[i]);
         if (c)
@@ -235,7 +238,8 @@ int whom_leave(struct hub *h, const struct whom *w, struct slice room)
         was = w->conn ? (place_workers(h->crew, room, NULL) & others) != 0 : room_has_user(h, room, w->user);
         parcel_send(h, p, others);
     }
-    return leave_local(h, w, room) || was;
+    int left = leave_local(h, w, room);
+    return left < 0 ? left : left || was;
 }
 
 /* ---- everybody ---- */

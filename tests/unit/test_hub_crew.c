@@ -745,12 +745,18 @@ static void refused_letters_are_counted_and_told_now_and_then(void **state)
     fake_room_send(&crew[0], "r", "x", NULL);
     assert_int_equal(crew[0].dropped_calls, 2);
     assert_int_equal(crew[0].dropped, 5);
+    /* a signal may be refused, also one that says nothing but its name */
+    struct blob *nothing = blob_copy("", 0);
+    assert_int_equal(hub_signal(crew[0].hub, SLICE("s"), nothing), 0);
+    assert_int_equal(hub_dropped(crew[0].hub), 6);
+    assert_int_equal(nothing->refs, 2); /* worker 3's letter */
     /* what changes something always fits */
     assert_int_equal(whom_join(crew[0].hub, &bob, SLICE("q"), NULL), 0);
     fake_settle(crew);
     fake_expect_sent(&crew[1], 0, "x x ");
     expect_people(crew, "q", "bob ");
-    assert_int_equal(hub_dropped(crew[0].hub), 5);
+    assert_int_equal(hub_dropped(crew[0].hub), 6);
+    blob_unref(nothing);
 }
 
 /* ---- the end ---- */
@@ -785,6 +791,29 @@ static void the_server_may_end_at_any_time(void **state)
 }
 
 /* ---- running out of memory ---- */
+
+/* It used to be nobody, and nothing went wrong. */
+static void a_user_here_without_memory(void **state)
+{
+    struct fake_world *crew = *state;
+    struct whom ann = {0, SLICE("ann")};
+    unsigned long n = 0;
+    int rc;
+
+    fake_open(&crew[0], "ann");
+    do {
+        mem_fail_at(++n);
+        rc = whom_join(crew[0].hub, &ann, SLICE("r"), NULL);
+        mem_fail_at(0);
+        assert_int_equal(rc, room_has_user(crew[0].hub, SLICE("r"), SLICE("ann")) ? 0 : MT_ENOMEM);
+    } while (rc);
+    assert_true(n > 1);
+    mem_fail_at(1);
+    assert_int_equal(whom_leave(crew[0].hub, &ann, SLICE("r")), MT_ENOMEM);
+    mem_fail_at(0);
+    assert_int_equal(whom_leave(crew[0].hub, &ann, SLICE("r")), 1);
+    assert_int_equal(whom_leave(crew[0].hub, &ann, SLICE("r")), 0);
+}
 
 static int do_step(struct fake_world *crew, int what, struct packet *p, struct blob *info)
 {
@@ -886,6 +915,7 @@ int main(void)
         TEST(who_joins_gets_a_current_message_once),
         TEST(refused_letters_are_counted_and_told_now_and_then),
         TEST(the_server_may_end_at_any_time),
+        TEST(a_user_here_without_memory),
         TEST(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,6 +54,7 @@ struct worker {
 
 static struct worker workers[FAKE_CREW];
 static struct fake_world *crew;
+static atomic_bool over; /* little_is_kept_and_stays has seen enough */
 static pthread_barrier_t pause_begins, pause_ends;
 /* Users who have been announced, by room; touched by the home of the room only. */
 static bool announced[ROOMS][USERS];
@@ -365,10 +366,48 @@ static void everything_at_once(void **state)
     pthread_barrier_destroy(&pause_ends);
 }
 
+/* ---- current messages ---- */
+
+enum { FORGETS = 20000 };
+
+/* Forgets what another worker keeps, as soon as it is there. */
+static void *forget(void *arg)
+{
+    struct fake_world *w = arg;
+
+    while (!atomic_load(&over))
+        (void)room_forget(w->hub, SLICE("a"), SLICE("k"));
+    return NULL;
+}
+
+/* What others keep and forget must not push out a message that has room enough. */
+static void little_is_kept_and_stays(void **state)
+{
+    static char large[4096];
+    struct fake_world *w = *state;
+    struct packet *small = make_packet("x"), *p = packet_create(FRAME_TEXT, memset(large, 'y', sizeof(large)), sizeof(large));
+    pthread_t threads[2];
+
+    for (int i = 0; i < FAKE_CREW; i++)
+        w[i].current = true;
+    assert_int_equal(room_send(w[0].hub, SLICE("b"), small, SLICE("k"), false, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, forget, &w[i + 1]), 0);
+    for (int i = 0; i < FORGETS; i++)
+        assert_int_equal(room_send(w[0].hub, SLICE("a"), p, SLICE("k"), false, NULL), 0);
+    atomic_store(&over, true);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_true(room_forget(w[0].hub, SLICE("b"), SLICE("k")));
+    packet_unref(small);
+    packet_unref(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(everything_at_once, fake_crew_setup, fake_crew_teardown),
+        cmocka_unit_test_setup_teardown(little_is_kept_and_stays, fake_crew_setup, fake_crew_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
