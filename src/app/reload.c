@@ -563,6 +563,11 @@ const char *const *reload_live_files(const struct reload *r)
     return sources_files(r->live, NULL);
 }
 
+bool reload_is_outdated(const struct reload *r)
+{
+    return sources_changed(r->live);
+}
+
 const char *const *reload_failed_files(const struct reload *r)
 {
     static const char *const none[] = {NULL};

@@ -58,6 +58,8 @@ void reload_note_errors(struct reload *r, int worker, uint64_t generation, uint6
 /* Hash and files of the version that is live. */
 const char *reload_version(const struct reload *r);
 const char *const *reload_live_files(const struct reload *r);
+/* Whether these files are not any more what was read; looks at each. */
+bool reload_is_outdated(const struct reload *r);
 /* Files that the last run read or looked for where it failed; empty when it went well. NULL-terminated. */
 const char *const *reload_failed_files(const struct reload *r);
 #endif

@@ -156,6 +156,13 @@ static void watch_script(struct server *s)
         watch_add(s->scripts, *file); /* its folder may be missing too */
 }
 
+/* A save between the reading and the watching has told nobody. */
+static void catch_up(struct server *s)
+{
+    if (s->scripts && reload_is_outdated(s->reload))
+        reload_files(s->reload);
+}
+
 static void watch_certs(struct server *s)
 {
     for (size_t i = 0; s->certs && i < s->tls_count; i++)
@@ -173,6 +180,7 @@ int server_open_watches(struct server *s)
         log_warn(s->log, NULL, "cannot watch files: saving them will not reload");
     watch_script(s);
     watch_certs(s);
+    catch_up(s);
     return 0;
 }
 
@@ -265,5 +273,7 @@ void server_reload_ended(void *arg, const struct reload_end *e)
     if (e->rc == 0)
         s->last_pause = e->pause;
     watch_script(s);
+    if (e->rc == 0 && e->kind == RELOAD_FILES && e->changed) /* once is enough: the files are watched from now on */
+        catch_up(s);
     server_answer_reload(s, e);
 }

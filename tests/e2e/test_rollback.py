@@ -93,3 +93,25 @@ def test_an_on_upgrade_that_does_not_end_in_one_worker_is_named(serve, workers):
     endless = "function app.on_upgrade(state) while require('moontide').worker == 1 do end return state end"
     answer = reload_to(server, app(2, endless))
     assert not answer["ok"] and "on_upgrade" in answer["error"], answer
+
+
+WRITE = "local f <close> = io.open('%s', 'w'); f:write([[%s]])"
+
+
+def test_a_save_before_the_script_is_watched_is_not_missed(serve, connect, until, tmp_path):
+    script = tmp_path / "app.lua"
+    server = serve(WRITE % (script, app(2)) + app(1), watch=True, settings={"sandbox.allow": "io"})
+    ws = connect(server)
+    until(lambda: ask(ws)["version"] == 2, what="the reload")
+
+
+def test_a_save_during_the_switch_to_a_new_module_is_not_missed(serve, connect, until, tmp_path):
+    server = serve(app(1), watch=True, settings={"sandbox.allow": "io"})
+    module = tmp_path / "lib" / "helper.lua"  # a folder that was not watched so far
+    module.parent.mkdir()
+    module.write_text("return 'old'")
+    more = "function app.on_upgrade(state) " + WRITE % (module, "return 'new'") + " return state end\n" \
+           "local word = require 'lib.helper'\nfunction app.on.word(conn) conn:send { word = word } end"
+    server.script.write_text(app(2, "app.on = {}\n" + more))
+    ws = connect(server)
+    until(lambda: ask(ws, '{"type":"word"}').get("word") == "new", what="the reload")
