@@ -22,8 +22,8 @@ void *map_take(struct map *m, struct slice key);             /* removes; the val
 void *map_next(const struct map *m, size_t *at, struct slice *key);
 /* SipHash-1-3 of `key` under the process' random key: stable within one process, unknown to clients. */
 uint64_t map_hash(struct slice key);
-/* Which of `stripes` maps a key belongs to, where many share the load. Not by the bits of the hash that its place in the map comes
- * from: all keys of a map would begin in the same few slots. */
+/* Which of `stripes` maps a key belongs to, where many share the load. Not by the bits of the hash that its place in the map
+ * comes from: all keys of a map would begin in the same few slots. */
 unsigned map_stripe(struct slice key, unsigned stripes);
 /* The same under a given key: for tests against the published vectors. */
 uint64_t map_siphash(const uint64_t key[2], const void *data, size_t len);

@@ -207,8 +207,8 @@ static inline struct slice place_name(const struct place *p)
 }
 /* Under its lock: the workers that senders are to think of. */
 void place_publish(struct place *p);
-/* A join is on its way to these workers, who are sent everything from now on. Its reference is what place_arrived gives back, once
- * per worker. NULL when memory runs out. */
+/* A join is on its way to these workers, who are sent everything from now on. Its reference is what place_arrived gives back,
+ * once per worker. NULL when memory runs out. */
 struct place *place_expect(struct hub_crew *crew, struct slice name, uint64_t workers);
 void place_arrived(struct place *p);
 /* Whether it was emptied while a join was on its way. */
@@ -220,8 +220,8 @@ static inline bool place_is_over(const struct place *p)
 uint64_t place_workers(struct hub_crew *crew, struct slice name, uint64_t *serial);
 
 /* ---- room.c ---- */
-/* The worker's room of that name, NULL when there is none. What a room_empty elsewhere has left of one is set aside: who was in it
- * still has to hear what was sent before. */
+/* The worker's room of that name, NULL when there is none. What a room_empty elsewhere has left of one is set aside: who was in
+ * it still has to hear what was sent before. */
 struct room *room_find(struct hub *h, struct slice name);
 void room_release(struct room *r); /* nobody is in it any more */
 /* Whether another worker has emptied it. */

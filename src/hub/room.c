@@ -217,8 +217,8 @@ static bool is_replaced(struct hub *h, const struct parcel_text *t)
     return replaced;
 }
 
-/* A letter. A message that was kept and is replaced by now is not sent: its successor is here already, or on its way. One that was
- * sent before the room was emptied is heard by those who were in it. */
+/* A letter. A message that was kept and is replaced by now is not sent: its successor is here already, or on its way. One that
+ * was sent before the room was emptied is heard by those who were in it. */
 static void send_here(struct hub *h, const struct parcel *p)
 {
     struct room *r = find_serial(h, p->t.name, p->t.serial);

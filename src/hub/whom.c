@@ -16,8 +16,8 @@ static uint64_t workers_of(struct hub *h, const struct whom *w)
     return open ? (uint64_t)1 << (worker - 1) : 0;
 }
 
-/* The ids of their open connections here, as a mem_alloc'ed list: what is done to one may change who has others. False when memory
- * runs out. */
+/* The ids of their open connections here, as a mem_alloc'ed list: what is done to one may change who has others. False when
+ * memory runs out. */
 static bool list_here(struct hub *h, const struct whom *w, conn_id **ids, size_t *count)
 {
     const struct user *u = w->conn ? NULL : user_find(h, w->user);

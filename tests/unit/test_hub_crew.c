@@ -369,8 +369,8 @@ static void who_is_emptied_out_may_close_or_log_in(void **state)
     expect_people(crew, "other", "# bob ");
 }
 
-/* "The game is over", and all are sent away: they have to hear it, also where somebody has looked at the room before that, or where
- * a new game has begun. */
+/* "The game is over", and all are sent away: they have to hear it, also where somebody has looked at the room before that, or
+ * where a new game has begun. */
 static void what_was_said_before_emptying_is_heard(void **state)
 {
     struct fake_world *crew = *state;
