@@ -347,8 +347,8 @@ static void on_wake(void *arg)
 {
     struct server *s = arg;
     unsigned asks = atomic_exchange(&s->asks, 0);
-    if (asks & ASK_LEAVE)
-        worker_leave(s->workers[0]);
+    for (size_t i = 0; (asks & ASK_LEAVE) && i < s->worker_count; i++)
+        worker_leave(s->workers[i]);
     if (s->stopping)
         return;
     if (asks & ASK_STOP) {

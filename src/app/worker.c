@@ -13,6 +13,7 @@ struct worker {
     int number;                         /* from 1 */
     struct loop *loop;
     struct inbox *inbox;
+    struct loop_wake *leave; /* needs no memory, unlike a letter */
     struct script *script;
     struct dev *dev; /* between net and script; NULL without dev mode */
     struct net *net; /* lives between script and loop: its sessions call the script until the end */
@@ -107,10 +108,11 @@ static int create_net(struct worker *w, char **error)
 }
 
 static void on_turn_end(void *arg);
+static void on_leave(void *arg);
 
 static int create_parts(struct worker *w, struct sources *sources, char **error)
 {
-    if (!(w->loop = loop_create()) || !(w->inbox = inbox_create(w->loop)))
+    if (!(w->loop = loop_create()) || !(w->inbox = inbox_create(w->loop)) || !(w->leave = loop_wake_open(w->loop, on_leave, w)))
         return MT_ENOMEM;
     hub_crew_set_inbox(w->config->crew, (unsigned)w->number, w->inbox);
     int rc = create_script(w, sources, error);
@@ -155,6 +157,7 @@ void worker_end(struct worker *w)
 void worker_destroy(struct worker *w)
 {
     inbox_destroy(w->inbox);
+    loop_wake_close(w->leave);
     if (w->hooked)
         loop_remove_flush(w->loop, on_turn_end, w);
     if (w->loop)
@@ -274,18 +277,22 @@ void worker_settle(struct worker *w, uint64_t generation)
 
 /* ---- the end ---- */
 
-/* Worker 1 answers for all of them until the last one is done. */
+/* It goes on until all have drained: letters of the others may still be for it, as those about rooms that it looks after. */
 static void on_drained(void *arg)
 {
     struct worker *w = arg;
-    if (w->number != 1)
-        worker_leave(w);
     w->config->drained(w->config->arg);
+}
+
+static void on_leave(void *arg)
+{
+    struct worker *w = arg;
+    loop_stop(w->loop);
 }
 
 void worker_leave(struct worker *w)
 {
-    loop_stop(w->loop);
+    loop_wake_send(w->leave);
 }
 
 void worker_drain(struct worker *w, uint64_t timeout_ms)

@@ -60,6 +60,9 @@ void worker_join(struct worker *w);
 typedef void worker_fn(struct worker *w, void *arg);
 int worker_post(struct worker *w, worker_fn *fn, void *arg);
 
+/* Any thread: worker_run returns. */
+void worker_leave(struct worker *w);
+
 /* ---- on the worker's thread ---- */
 /* Stage a version, see script_prepare. */
 int worker_prepare(struct worker *w, struct sources *sources, char **error);
@@ -68,10 +71,8 @@ typedef void worker_switched_fn(void *arg, const struct switchover_result *r);
 void worker_switch(struct worker *w, struct switchover *o, worker_switched_fn *fn, void *arg);
 /* The version before is not needed any more, if this is still the generation that went live. */
 void worker_settle(struct worker *w, uint64_t generation);
-/* Begin to stop; when that is done `drained` hears of it, and worker_run returns but for worker 1. Again: nothing. */
+/* Begin to stop; `drained` hears when that is done. Again: nothing. */
 void worker_drain(struct worker *w, uint64_t timeout_ms);
-/* worker_run returns. */
-void worker_leave(struct worker *w);
 /* The limits and times of `config` for what comes after. */
 void worker_set_limits(struct worker *w, const struct net_options *limits);
 
