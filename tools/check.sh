@@ -78,8 +78,8 @@ check_slow() {
 # busy one may keep the watchdog of a test waiting for seconds.
 under_valgrind() {
     echo "valgrind $*"
-    valgrind --quiet --fair-sched=yes --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9 "$@" \
-        >build-valgrind/log 2>&1 </dev/null && return
+    valgrind --quiet --fair-sched=yes --suppressions=tools/valgrind.supp --leak-check=full --errors-for-leak-kinds=definite \
+        --error-exitcode=9 "$@" >build-valgrind/log 2>&1 </dev/null && return
     cat build-valgrind/log
     failed+=("$*")
 }
