@@ -60,8 +60,8 @@ static void test_broken_keeps_the_old(void **state)
         "",
         "return { on_mesage = print }",
         "require 'nowhere' return {}",
-        "tide.spawn(function() print('never') end) tide.after(1, function() print('never') end) tide.every(1, print) "
-        "error('late')",
+        ("tide.spawn(function() print('never') end) tide.after(1, function() print('never') end) tide.every(1, print) "
+         "error('late')"),
         "tide.state.n = 2 return {}",
         "tide.room('x'):send('y') return {}",
         "coroutine.yield() return {}",
