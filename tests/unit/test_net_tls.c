@@ -94,6 +94,14 @@ struct shown {
     unsigned worker; /* that answered a request on it */
 };
 
+/* Whether a call is to be made again: the loop of another thread may use io_uring, which interrupts what this one waits for. */
+static bool was_interrupted(SSL *ssl, int result)
+{
+    int error = SSL_get_error(ssl, result);
+
+    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
+}
+
 /* Connect, with `session` when there is one, ask, and go. With `next` also take the session for the next time. */
 static struct shown visit(int port, SSL_CTX *ctx, SSL_SESSION *session, SSL_SESSION **next)
 {
@@ -106,12 +114,14 @@ static struct shown visit(int port, SSL_CTX *ctx, SSL_SESSION *session, SSL_SESS
     SSL_set_fd(ssl, fd);
     if (session)
         SSL_set_session(ssl, session);
-    if (SSL_connect(ssl) != 1)
+    while ((n = SSL_connect(ssl)) != 1 && was_interrupted(ssl, n))
+        ;
+    if (n != 1)
         ERR_print_errors_fp(stderr);
     assert_true(SSL_is_init_finished(ssl));
     assert_int_equal(SSL_write(ssl, request, sizeof request - 1), sizeof request - 1);
-    while ((n = SSL_read(ssl, answer + len, (int)sizeof answer - 1 - len)) > 0) /* to the end: tickets of TLS 1.3 come with it */
-        len += n;
+    while ((n = SSL_read(ssl, answer + len, (int)sizeof answer - 1 - len)) > 0 || was_interrupted(ssl, n))
+        len += n > 0 ? n : 0; /* to the end: tickets of TLS 1.3 come with it */
     assert_true(len > 0);
     X509 *x = SSL_get1_peer_certificate(ssl);
     X509_NAME_get_text_by_NID(X509_get_subject_name(x), NID_commonName, shown.name, sizeof shown.name);
