@@ -163,8 +163,7 @@ static void run_probe(void *arg)
 
 static void free_probe(struct probe *p)
 {
-    if (p->sources)
-        sources_unref(p->sources);
+    sources_unref(p->sources);
     script_failure_fini(&p->failure);
     mem_free(p);
 }
@@ -320,7 +319,7 @@ struct prepare {
     struct sources *sources; /* one reference */
     uint64_t run;
     unsigned tries;
-    int worker, rc;
+    int rc;
     char *error;
 };
 

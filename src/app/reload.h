@@ -29,7 +29,6 @@ struct reload_end {
 struct reload_config {
     struct worker *const *workers;
     const struct worker_config *worker_config;
-    struct log *log;
     void (*ended)(void *arg, const struct reload_end *e); /* may ask for the next run */
     void *arg;
 };

@@ -196,7 +196,6 @@ static int create_reload(struct server *s)
 {
     const struct reload_config c = {.workers = s->workers,
                                     .worker_config = &s->worker_config,
-                                    .log = s->log,
                                     .ended = server_reload_ended,
                                     .arg = s};
     if (!(s->reload = reload_create(&c)))
