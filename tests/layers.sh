@@ -21,7 +21,7 @@ function only(allowed) {
         offend("<" name "> belongs to " allowed ", not to " layer)
 }
 BEGIN {
-    n = split("base loop crypt net hub broker store script app", order, " ") # DESIGN.md, section 6
+    n = split("base loop crypt net hub broker store client script app", order, " ") # DESIGN.md, section 6
     for (i = 1; i <= n; i++)
         rank[order[i]] = i
 }
@@ -53,6 +53,10 @@ FNR == 1 {
         only("net")
     else if (name ~ /^openssl\//)
         only("crypt net")
+    else if (name ~ /^(sqlite3\.h|hiredis\/.*)$/)
+        only("store")
+    else if (name ~ /^curl\//)
+        only("client")
     else if (name ~ /^(lua[0-9.]*\/)?(lua|lauxlib|lualib|luaconf)\.hp?p?$/)
         only("script")
 }
@@ -90,6 +94,8 @@ self_check() {
     expect OK src/net/a.c '#include <openssl/ssl.h>'
     expect OK src/crypt/a.c '#include <openssl/evp.h>'
     expect OK src/script/a.c '#include <lauxlib.h>'
+    expect OK src/store/a.c '#include <sqlite3.h>'
+    expect OK src/client/a.c '#include <curl/curl.h>'
     expect OK src/script/lib/a.c '#include "hub/hub.h"'
     expect OK include/moontide.h '#include <stddef.h>'
     expect BAD src/base/a.c '#include "loop/loop.h"'
@@ -105,6 +111,9 @@ self_check() {
     expect BAD src/crypt/a.c '#include <openssl/tls1.h>'
     expect BAD src/script/a.c '#include <openssl/sha.h>'
     expect BAD src/app/a.c '#include <lua.h>'
+    expect BAD src/script/a.c '#include <sqlite3.h>'
+    expect BAD src/script/a.c '#include <hiredis/async.h>'
+    expect BAD src/store/a.c '#include <curl/curl.h>'
     expect BAD src/hub/a.c '#include <lua5.4/lualib.h>'
     expect BAD include/moontide.h '#include "hub/hub.h"'
     expect BAD include/moontide.h '#include <uv.h>'

@@ -11,6 +11,9 @@ packages_build=(
     "libwebsockets-dev: sockets and TLS"
     "libssl-dev: TLS and digests"
     "zlib1g-dev: compressed messages"
+    "libsqlite3-dev: stores and SQL in files"
+    "libhiredis-dev: stores in Redis"
+    "libcurl4-openssl-dev: HTTP requests of scripts"
     "liblua5.4-dev: the language of the scripts"
     "lua-cjson: JSON for the scripts"
 )
@@ -20,6 +23,8 @@ packages_test=(
     "python3-websockets: a client that must work"
     "python3-aiohttp: a client that must work"
     "curl: a client that must work"
+    "redis-server: a server that the tests talk to"
+    "nginx-light: a server that the tests talk to"
     "openssl: certificates for the tests"
     "chromium: the browser tests"
     "lua5.4: makes the manual's pages"

@@ -79,6 +79,7 @@ static int create_script(struct worker *w, struct sources *sources, char **error
     struct script_config sc;
     worker_script_config(w->config, w->number, &sc);
     sc.loop = w->loop;
+    sc.inbox = w->inbox;
     sc.on_error = on_script_error;
     sc.on_error_arg = w;
     return script_create(&sc, sources, &w->script, error);

@@ -11,6 +11,7 @@
 #include "script/api_task.h"
 #include "script/api_timer.h"
 #include "script/api_user.h"
+#include "script/errand.h"
 #include "script/reject.h"
 #include "script/req.h"
 #include "script/state.h"
@@ -21,11 +22,21 @@ struct api {
 };
 
 static const struct api apis[] = {
-    {NULL, api_json_fill},          {api_check_open, api_check_fill},   {NULL, api_log_fill},
-    {NULL, api_env_fill},           {api_crypto_open, api_crypto_fill}, {api_store_open, api_store_fill},
-    {api_task_open, api_task_fill}, {api_timer_open, api_timer_fill},   {NULL, api_reject_fill},
-    {api_req_open, NULL},           {api_conn_open, api_conn_fill},     {api_user_open, api_user_fill},
-    {api_room_open, api_room_fill}, {NULL, api_signal_fill},
+    {errand_open, NULL},
+    {NULL, api_json_fill},
+    {api_check_open, api_check_fill},
+    {NULL, api_log_fill},
+    {NULL, api_env_fill},
+    {api_crypto_open, api_crypto_fill},
+    {api_store_open, api_store_fill},
+    {api_task_open, api_task_fill},
+    {api_timer_open, api_timer_fill},
+    {NULL, api_reject_fill},
+    {api_req_open, NULL},
+    {api_conn_open, api_conn_fill},
+    {api_user_open, api_user_fill},
+    {api_room_open, api_room_fill},
+    {NULL, api_signal_fill},
 };
 
 void api_all_open(lua_State *L)

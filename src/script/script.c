@@ -103,6 +103,7 @@ static struct script *make_script(const struct script_config *c)
     list_init(&s->ready);
     list_init(&s->pool);
     s->loop = c->loop;
+    s->inbox = c->inbox;
     s->log = c->log;
     s->heap.limit = c->memory_limit;
     s->state_ref = s->behind_ref = s->saved_ref = LUA_NOREF;

@@ -26,6 +26,7 @@ enum { SCRIPT_MEMORY_BYTES = 128 << 20 }; /* the limit of a memory_store for scr
 
 struct script_config {
     struct loop *loop;
+    struct inbox *inbox;           /* of the worker: where other threads answer. Only a probe has none */
     struct log *log;
     struct watchdog *watchdog;     /* shared by all workers of a server */
     const char *path;              /* the script; modules are found beside it, then in library */

@@ -70,6 +70,7 @@ struct script {
     struct script_config config;   /* strings inside are copies owned by the script */
     char *folder;                  /* of the script: modules are looked for here first. Owned */
     struct loop *loop;
+    struct inbox *inbox; /* where other threads answer, see errand.h */
     struct log *log;
     struct hub *hub;           /* owned */
     struct memory_store *memory; /* what stores in memory keep */

@@ -1,14 +1,22 @@
+/* clang-format off */
 /* run.c - runs one test file of the script API: `lua_run FILE.lua`.
  *
  * The file is plain Lua, run in a state of its own outside of the server; it loads apps into a real VM on a real hub, with fake
  * sessions and a clock that moves when told to (fake_script.h), plays their clients and looks at what they are sent. support.lua
- * beside the file has the helpers; this is what it stands on: app(text) -> nil | message          load an app; the one before is
- * unloaded reload(text) -> nil | message connect(target, headers) -> client, status http(method, target, headers, body) ->
- * status, body, head advance(seconds)                    time goes by logged() -> text                    what was logged since
- * the last call registered() -> list of names       every function and field that the VM offers scripts: "tide.now", "conn:send",
- * "conn.id" decode(text), encode(value)         JSON client:text(s) :binary(s) :receive() -> line | nil :close(code) :closed() ->
- * code | nil :block(bool) :drain() What an app logs as an error and nobody asks for fails the test.
+ * beside the file has the helpers; this is what it stands on:
+ *     app(text) -> nil | message               load an app; the one before is unloaded
+ *     reload(text) -> nil | message
+ *     connect(target, headers) -> client, status
+ *     http(method, target, headers, body) -> status, body, head
+ *     advance(seconds)                         time goes by
+ *     await()                                  until another thread of the server has answered, and turns
+ *     logged() -> text                         what was logged since the last call
+ *     registered() -> list of names            every function and field that the VM offers scripts: "tide.now", "conn:send"
+ *     decode(text), encode(value)              JSON
+ *     client:text(s) :binary(s) :receive() -> line | nil :close(code) :closed() -> code | nil :block(bool) :drain()
+ * What an app logs as an error and nobody asks for fails the test.
  */
+/* clang-format on */
 #include "../unit/fake_script.h"
 #include "script/json.h"
 #include "script/state.h"
@@ -96,6 +104,12 @@ static int l_http(lua_State *L)
     lua_pushlstring(L, s->body, s->body_len);
     lua_pushstring(L, s->head);
     return 3;
+}
+
+static int l_await(lua_State *L)
+{
+    fake_await(world);
+    return 0;
 }
 
 static int l_advance(lua_State *L)
@@ -247,10 +261,9 @@ static void add_type(struct found *f, const char *type, const char *name)
 
 /* The name under which scripts know objects of a type; NULL: they never hold one, or it has nothing but what tables have. */
 static const char *const types[][2] = {
-    {"moontide.conn", "conn"},          {"moontide.room", "room"},     {"moontide.user", "user"},
-    {"moontide.conn.remote", "remote"}, {"moontide.store", "store"},   {"moontide.hasher", "hasher"},
-    {"moontide.task", "task"},          {"moontide.timer", "timer"},   {"moontide.req", "req"},
-    {"moontide.headers", NULL},         {"moontide.shape", NULL},
+    {"moontide.conn", "conn"},   {"moontide.room", "room"},     {"moontide.user", "user"}, {"moontide.conn.remote", "remote"},
+    {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"}, {"moontide.timer", "timer"},
+    {"moontide.req", "req"},     {"moontide.headers", NULL},    {"moontide.shape", NULL},  {"moontide.errand", NULL},
 };
 
 static bool is_listed(const char *type)
@@ -292,12 +305,10 @@ static int l_registered(lua_State *L)
 
 /* ---- running ---- */
 
-static const luaL_Reg functions[] = {{"app", l_app},       {"file", l_file},
-                                     {"reload", l_reload}, {"connect", l_connect},
-                                     {"http", l_http},     {"advance", l_advance},
-                                     {"logged", l_logged}, {"decode", l_decode},
-                                     {"encode", l_encode}, {"registered", l_registered},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"app", l_app},       {"file", l_file},       {"reload", l_reload},         {"connect", l_connect},
+    {"http", l_http},     {"advance", l_advance}, {"await", l_await},           {"logged", l_logged},
+    {"decode", l_decode}, {"encode", l_encode},   {"registered", l_registered}, {NULL, NULL}};
 static const luaL_Reg client_methods[] = {
     {"text", l_client_text},     {"binary", l_client_binary}, {"receive", l_client_receive}, {"close", l_client_close},
     {"closed", l_client_closed}, {"block", l_client_block},   {"drain", l_client_drain},     {NULL, NULL}};

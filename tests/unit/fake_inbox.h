@@ -6,9 +6,11 @@
 #include "loop/inbox.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct inbox {
     pthread_mutex_t lock;
+    pthread_cond_t came;
     struct letter *first, **last; /* oldest first */
     size_t count, limit;          /* letters that wait, and how many may */
 };
@@ -18,6 +20,7 @@ static struct inbox *fake_inbox_create(void)
     struct inbox *b = calloc(1, sizeof(*b));
 
     pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->came, NULL);
     b->last = &b->first;
     b->limit = SIZE_MAX;
     return b;
@@ -32,6 +35,7 @@ static bool fake_inbox_append(struct inbox *b, struct letter *l, size_t limit)
         *b->last = l;
         b->last = &l->next;
         b->count++;
+        pthread_cond_signal(&b->came);
     }
     pthread_mutex_unlock(&b->lock);
     return fits;
@@ -67,10 +71,26 @@ static bool fake_inbox_open(struct inbox *b, bool delivered)
     return some;
 }
 
+/* Until a letter waits that another thread posted. False when none comes in ten seconds. */
+static __attribute__((unused)) bool fake_inbox_await(struct inbox *b)
+{
+    struct timespec until;
+    int failed = 0;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 10;
+    pthread_mutex_lock(&b->lock);
+    while (!b->first && failed == 0)
+        failed = pthread_cond_timedwait(&b->came, &b->lock, &until);
+    pthread_mutex_unlock(&b->lock);
+    return failed == 0;
+}
+
 /* Every letter must have been opened, or is freed. */
 static void fake_inbox_destroy(struct inbox *b)
 {
     fake_inbox_open(b, false);
+    pthread_cond_destroy(&b->came);
     pthread_mutex_destroy(&b->lock);
     free(b);
 }

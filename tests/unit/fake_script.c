@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "fake_inbox.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -192,9 +193,17 @@ bool session_tls(const struct session *s, struct session_tls *out)
 
 /* ---- loop/loop.h ---- */
 
+struct fake_work {
+    struct fake_work *next;
+    loop_work_fn *fn;
+    loop_work_done_fn *done;
+    void *arg;
+};
+
 struct loop {
     uint64_t now;
-    struct list_node timers; /* by due */
+    struct fake_work *work, **last_work; /* what the thread pool would do: done in the next turn, in order */
+    struct list_node timers;             /* by due */
     loop_hook_fn *flush;
     void *flush_arg;
     bool again;
@@ -205,13 +214,41 @@ struct loop *loop_create(void)
     struct loop *l = calloc(1, sizeof(*l));
 
     list_init(&l->timers);
+    l->last_work = &l->work;
     l->now = 1000;
     return l;
+}
+
+int loop_work(struct loop *l, loop_work_fn *fn, loop_work_done_fn *done, void *arg)
+{
+    struct fake_work *w = calloc(1, sizeof(*w));
+
+    *w = (struct fake_work){NULL, fn, done, arg};
+    *l->last_work = w;
+    l->last_work = &w->next;
+    l->again = true;
+    return 0;
+}
+
+static void run_work(struct loop *l, bool cancelled)
+{
+    while (l->work) {
+        struct fake_work *w = l->work;
+
+        l->work = w->next;
+        if (!l->work)
+            l->last_work = &l->work;
+        if (!cancelled)
+            w->fn(w->arg);
+        w->done(w->arg, cancelled);
+        free(w);
+    }
 }
 
 void loop_destroy(struct loop *l)
 {
     assert_true(list_empty(&l->timers));
+    run_work(l, true);
     free(l);
 }
 
@@ -298,6 +335,8 @@ void loop_thread_join(struct loop_thread *t)
 bool fake_turn_once(struct fake *f)
 {
     f->loop->again = false;
+    run_work(f->loop, false);
+    fake_inbox_open(f->config.inbox, true);
     if (f->loop->flush)
         f->loop->flush(f->loop->flush_arg);
     return f->loop->again;
@@ -307,6 +346,28 @@ void fake_turn(struct fake *f)
 {
     for (int i = 0; i < 100 && fake_turn_once(f); i++)
         ;
+}
+
+void fake_await(struct fake *f)
+{
+    fake_turn(f);
+    assert_true(fake_inbox_await(f->config.inbox));
+    fake_turn(f);
+}
+
+struct inbox *fake_inbox(void)
+{
+    return fake_inbox_create();
+}
+
+bool fake_deliver(struct inbox *b)
+{
+    return fake_inbox_open(b, true);
+}
+
+void fake_inbox_free(struct inbox *b)
+{
+    fake_inbox_destroy(b);
 }
 
 void fake_advance(struct fake *f, uint64_t ms)
@@ -343,6 +404,7 @@ int fake_setup(void **state)
     f->watchdog = script_watchdog_start();
     script_defaults(&f->config);
     f->config.loop = f->loop;
+    f->config.inbox = fake_inbox_create();
     f->config.log = f->log;
     f->config.watchdog = f->watchdog;
     f->config.path = f->path;
@@ -382,6 +444,7 @@ int fake_teardown(void **state)
     mem_free(f->error);
     snprintf(command, sizeof(command), "rm -rf '%s'", f->folder);
     assert_int_equal(system(command), 0);
+    fake_inbox_destroy(f->config.inbox);
     loop_destroy(f->loop);
     free(f);
     return 0;

@@ -74,6 +74,12 @@ void fake_drain(struct fake *f, struct session *s);                /* the outbox
 void fake_advance(struct fake *f, uint64_t ms);
 void fake_turn(struct fake *f);      /* ends of turns, until nothing is left to do (a hundred at most) */
 bool fake_turn_once(struct fake *f); /* true when there is more to do */
+void fake_await(struct fake *f);     /* until another thread has sent something to the worker's inbox (ten seconds at most), and turns */
+
+/* Inboxes of other workers, whose letters are opened when the test says so. */
+struct inbox *fake_inbox(void);
+bool fake_deliver(struct inbox *b); /* opens what waits; true when there was something */
+void fake_inbox_free(struct inbox *b);
 
 /* Compare and forget what was sent. */
 void fake_expect(struct session *s, const char *expected);

@@ -1,6 +1,5 @@
 /* test_script_crew.c - scripts of three workers of one server, in one thread: what they see of each other. */
 #include "fake_script.h"
-#include "fake_script_crew.h"
 
 #include <pthread.h>
 #include <setjmp.h>
