@@ -77,8 +77,21 @@ need_packages() {
         return 1
     }
     lists_are_fresh || apt_get update || true
-    apt_get install -y --no-install-recommends "${names[@]}" && return 0
-    apt_get update && apt_get install -y --no-install-recommends "${names[@]}"
+    apt_get install -y --no-install-recommends "${names[@]}" ||
+        { apt_get update && apt_get install -y --no-install-recommends "${names[@]}"; } || return
+    stop_services "${names[@]}"
+}
+
+# stop_services PACKAGE...: the tests start servers of their own; Debian starts those of a package for good when it is installed.
+stop_services() {
+    local name
+    [[ -d /run/systemd/system ]] || return 0
+    for name in "$@"; do
+        case $name in
+        redis-server) as_root systemctl disable --now redis-server ;;
+        nginx-light) as_root systemctl disable --now nginx ;;
+        esac
+    done
 }
 
 # Node from any source will do; Debian's is taken only where there is none.
