@@ -10,10 +10,10 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/signature.h"
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LINKS_MAX = 40, RETRY_MS = 200 };
@@ -31,14 +31,6 @@ struct spot {
     struct folder *folder; /* counted in folder.spots */
     char *name;            /* owned: name in the folder */
     bool link;             /* of a link on the way, not of the file */
-};
-
-/* What tells one content of a path from the next; all zero when nothing is there. */
-struct signature {
-    dev_t dev;
-    ino_t ino;
-    off_t size;
-    struct timespec mtime, ctime;
 };
 
 struct file {
@@ -261,26 +253,11 @@ static int find_spots(struct loop_files *f, struct file *file)
 
 /* ---- noticing ---- */
 
-static struct signature look(const char *path)
-{
-    struct stat st;
-    struct signature sig;
-
-    memset(&sig, 0, sizeof(sig)); /* compared as bytes: the gaps count */
-    if (stat(path, &st) == 0) {
-        sig.dev = st.st_dev;
-        sig.ino = st.st_ino;
-        sig.size = st.st_size;
-        sig.mtime = st.st_mtim;
-        sig.ctime = st.st_ctim;
-    }
-    return sig;
-}
-
 static bool looks_different(const struct file *file)
 {
-    struct signature now = look(file->path);
-    return memcmp(&now, &file->seen, sizeof(now)) != 0;
+    struct signature now = signature_look(file->path);
+
+    return !signature_is(&now, &file->seen);
 }
 
 static void walk_again(struct loop_files *f, struct file *file)
@@ -303,7 +280,7 @@ static void report(struct loop_files *f)
             continue;
         }
         file->changed = false;
-        file->seen = look(file->path);
+        file->seen = signature_look(file->path);
         f->fn(file->path, f->arg);
         n = f->files.next; /* the list may be another one now */
     }
@@ -415,7 +392,7 @@ int loop_files_add(struct loop_files *f, const char *path)
         loop_timer_start(f->loop, &f->tidy, 0);
         return err;
     }
-    file->seen = look(path);
+    file->seen = signature_look(path);
     list_add_tail(&f->files, &file->node);
     return 0;
 }

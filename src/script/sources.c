@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/signature.h"
 #include "base/text.h"
 #include "crypt/crypt.h"
 
@@ -16,14 +17,6 @@
 #include <unistd.h>
 
 enum { SOURCE_MAX = 16 << 20, PIECE = 16384, DIGEST = 32, HASH_BYTES = 4 };
-
-/* What tells one content of a path from the next; all zero where nothing is. */
-struct signature {
-    dev_t dev;
-    ino_t ino;
-    off_t size;
-    struct timespec mtime, ctime;
-};
 
 struct file {
     char *path;                   /* owned */
@@ -82,19 +75,6 @@ void sources_unref(struct sources *s)
 }
 
 /* ---- reading ---- */
-
-static struct signature signature_of(const struct stat *st)
-{
-    struct signature sig;
-
-    memset(&sig, 0, sizeof(sig)); /* compared as bytes: the gaps count */
-    sig.dev = st->st_dev;
-    sig.ino = st->st_ino;
-    sig.size = st->st_size;
-    sig.mtime = st->st_mtim;
-    sig.ctime = st->st_ctim;
-    return sig;
-}
 
 static int read_open(int fd, struct buf *out)
 {
@@ -255,10 +235,9 @@ static int add_file(struct sources *s, struct file *f)
 static int look(struct file *f)
 {
     int rc = read_file(f->path, &f->text, &f->seen);
-    struct stat st;
 
-    if (rc != 0 && stat(f->path, &st) == 0)
-        f->seen = signature_of(&st);
+    if (rc != 0)
+        f->seen = signature_look(f->path);
     return rc;
 }
 
@@ -346,13 +325,9 @@ char **sources_copy_files(const struct sources *s)
 bool sources_changed(const struct sources *s)
 {
     for (size_t i = 0; i < s->count; i++) {
-        struct signature now;
-        struct stat st;
+        struct signature now = signature_look(s->files[i]->path);
 
-        memset(&now, 0, sizeof(now));
-        if (stat(s->files[i]->path, &st) == 0)
-            now = signature_of(&st);
-        if (memcmp(&now, &s->files[i]->seen, sizeof(now)) != 0)
+        if (!signature_is(&now, &s->files[i]->seen))
             return true;
     }
     return false;
