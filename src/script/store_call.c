@@ -6,6 +6,7 @@
 #include "script/json.h"
 #include "store/memory.h"
 #include <lauxlib.h>
+#include <stdio.h>
 
 /* ---- handles and keys ---- */
 
@@ -93,10 +94,8 @@ int store_push_failure(lua_State *L, const struct store_handle *h, const struct 
         text = "a value of more than 1 MiB";
     else if (r->code == MT_EFULL && !store_waits(L, h))
         text = "the stores in memory are full";
-    else if (r->code == MT_EBUSY && r->op == STORE_REPLACE)
-        text = "others change this key all the time";
     else if (r->code == MT_EBUSY)
-        text = "too many calls wait for the store";
+        text = "others change this key all the time";
     return script_push_failure(L, text, err_name(r->code));
 }
 
@@ -156,6 +155,8 @@ int store_errand_wait(lua_State *L, struct store_errand *e)
     int rc = store_send(script_of(L)->config.durable, &e->request);
     if (rc != 0) {
         e->request.code = rc;
+        snprintf(e->request.why, sizeof(e->request.why), "%s",
+                 rc == MT_EBUSY ? "too many calls wait for the store" : err_text(rc));
         errand_refuse(&e->errand, rc);
     }
     return errand_wait(L, &e->errand, -1);

@@ -50,7 +50,9 @@ static struct store_value old_value(lua_State *L)
 
 static int end_try(lua_State *L, const struct store_request *r, int tries)
 {
-    if (r->code == MT_EBUSY && tries + 1 < UPDATE_TRIES)
+    bool overtaken = r->code == MT_EBUSY && !r->why[0]; /* else it is the store that is busy */
+
+    if (overtaken && tries + 1 < UPDATE_TRIES)
         return TRY_AGAIN;
     if (r->code != 0)
         return store_push_failure(L, store_handle_at(L, 1), r);

@@ -1,9 +1,9 @@
 /* store.h - the keys and values behind tide.store that outlive the server: one interface over a file (SQLite) and Redis.
  *
  * A store is one per server. Any thread sends it requests; each request comes back as a letter to the inbox that it names, once,
- * with its answer inside. Requests that one thread sends for the same key are carried out in the order in which they were sent. A
- * write that came back with 0 is durable: it survives the end of the process, however that comes (Redis: as far as the server is
- * told to). It knows no Lua.
+ * with its answer inside. What one thread writes to the same key is written in the order in which it was sent, and a get sees
+ * what the same thread sent before it. A write that came back with 0 is durable: it survives the end of the process, however that
+ * comes (Redis: as far as the server is told to). It knows no Lua.
  *
  * Keys are bytes: a store's name, a zero byte and the key; the store of tide.store itself has the empty name.
  */
@@ -75,10 +75,14 @@ struct store_file_config {
     const char *path; /* of the SQLite file, made when it is not there */
     size_t cache;     /* bytes of the cache */
     struct log *log;
+    int64_t (*now)(void); /* wall clock in milliseconds, for tests; NULL: the machine's */
 };
-/* 0; or MT_EIO, MT_EBUSY (another process has it), MT_EMALFORMED (damaged, or something else), MT_ENOMEM with a sentence in
- * *error. */
+/* 0; or MT_EIO, MT_EFULL, MT_EBUSY (another process has it), MT_EMALFORMED (damaged, or something else), MT_ENOMEM with a
+ * sentence in *error. */
 int store_open_file(const struct store_file_config *c, struct store **out, char **error);
+
+/* Whether that would go well, but for a server that has the file now. Changes nothing, makes nothing. Same results. */
+int store_check_file(const char *path, char **error);
 
 struct store_redis_config {
     const char *url; /* redis://[[user]:password@]host[:port][/database], unix:///path[?db=N] */
