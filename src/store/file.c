@@ -274,9 +274,9 @@ static int open_parts(struct store_file *f, const struct store_file_config *c, c
         return MT_ENOMEM;
     int err = file_lock(c->path, &f->lock, error);
     if (err == 0)
-        err = rows_open(c->path, ROWS_MAKE, &f->writer, error);
+        err = rows_open(c->path, true, &f->writer, error);
     if (err == 0)
-        err = rows_open(c->path, ROWS_AGAIN, &f->reader, error);
+        err = rows_open(c->path, false, &f->reader, error);
     if (err == 0 &&
         (!(f->writer_thread = loop_thread_start(run_writer, f)) || !(f->reader_thread = loop_thread_start(run_reader, f))))
         err = MT_ENOMEM;
@@ -308,12 +308,9 @@ int store_open_file(const struct store_file_config *c, struct store **out, char 
 
 int store_check_file(const char *path, char **error)
 {
-    struct rows *rows = NULL;
     bool there = false;
-    int err = file_check(path, &there, error);
 
-    if (err == 0 && there)
-        err = rows_open(path, ROWS_LOOK, &rows, error);
-    rows_close(rows);
-    return err;
+    *error = NULL;
+    int err = file_check(path, &there, error);
+    return err == 0 && there ? rows_check(path, error) : err;
 }

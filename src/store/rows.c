@@ -4,70 +4,59 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "store/rows_open.h"
-#include <sqlite3.h>
+#include <stdio.h>
 
 /* A table without row ids is one tree in the order of name and key: one page to change for a small value, and scans as they come.
  */
-static const char *const texts[ROWS_STATEMENTS] = {
-    [ROWS_GET] = "SELECT value, expires FROM store WHERE name = ?1 AND key = ?2",
-    [ROWS_PUT] = "INSERT INTO store (name, key, value, expires) VALUES (?1, ?2, ?3, ?4)"
-                 " ON CONFLICT (name, key) DO UPDATE SET value = excluded.value, expires = excluded.expires",
-    [ROWS_REMOVE] = "DELETE FROM store WHERE name = ?1 AND key = ?2",
-    [ROWS_SCAN] = "SELECT key, value FROM store WHERE name = ?1 AND key >= ?2 AND (expires IS NULL OR expires > ?3) ORDER BY key",
-    [ROWS_SWEEP] =
-        "DELETE FROM store WHERE (name, key) IN (SELECT name, key FROM store WHERE expires IS NOT NULL AND expires <= ?1"
-        " ORDER BY expires LIMIT ?2)",
-    [ROWS_NEXT] = "SELECT min(expires) FROM store WHERE expires IS NOT NULL",
-    [ROWS_BEGIN] = "BEGIN IMMEDIATE",
-    [ROWS_COMMIT] = "COMMIT",
-    [ROWS_ROLLBACK] = "ROLLBACK",
-};
+#define GET SLICE("SELECT value, expires FROM store WHERE name = ?1 AND key = ?2")
+#define PUT                                                                                                                      \
+    SLICE("INSERT INTO store (name, key, value, expires) VALUES (?1, ?2, ?3, ?4)"                                                \
+          " ON CONFLICT (name, key) DO UPDATE SET value = excluded.value, expires = excluded.expires")
+#define REMOVE SLICE("DELETE FROM store WHERE name = ?1 AND key = ?2")
+#define SCAN                                                                                                                     \
+    SLICE("SELECT key, value FROM store WHERE name = ?1 AND key >= ?2 AND (expires IS NULL OR expires > ?3) ORDER BY key")
+#define SWEEP                                                                                                                    \
+    SLICE("DELETE FROM store WHERE (name, key) IN"                                                                               \
+          " (SELECT name, key FROM store WHERE expires IS NOT NULL AND expires <= ?1 ORDER BY expires LIMIT ?2)")
+#define NEXT SLICE("SELECT min(expires) FROM store WHERE expires IS NOT NULL")
 
 /* ---- statements ---- */
 
 static int fail(struct rows *r, int rc)
 {
-    r->why = sqlite3_errmsg(r->db);
-    return rows_code(r->db, rc);
+    return sqlite_failed(&r->sql, rc);
 }
 
 /* What rows_get has given is done with. */
 static void release(struct rows *r)
 {
-    if (r->reading)
-        sqlite3_reset(r->reading);
+    sqlite_give_back(&r->sql, r->reading);
     r->reading = NULL;
 }
 
-/* The statement, ready to be bound. */
-static int prepare(struct rows *r, enum rows_statement which, sqlite3_stmt **out)
+/* The statement, ready to be bound; to be given back. */
+static int prepare(struct rows *r, struct slice text, sqlite3_stmt **out)
 {
     release(r);
-    *out = NULL;
-    if (!r->statements[which]) {
-        int rc = sqlite3_prepare_v3(r->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, &r->statements[which], NULL);
-        if (rc != SQLITE_OK)
-            return fail(r, rc);
-    }
-    *out = r->statements[which];
-    return 0;
+    return sqlite_take(&r->sql, text, out);
 }
 
-/* One step of a statement that gives no rows. */
-static int run(struct rows *r, sqlite3_stmt *s)
+/* One step of a statement that gives no rows, which is given back. `rc` is of its bindings. */
+static int run(struct rows *r, sqlite3_stmt *s, int rc)
 {
-    int rc = sqlite3_step(s), err = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : fail(r, rc);
-
-    sqlite3_reset(s);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(s);
+    int err = rc == SQLITE_DONE ? 0 : fail(r, rc);
+    sqlite_give_back(&r->sql, s);
     return err;
 }
 
-static int run_plain(struct rows *r, enum rows_statement which)
+static int run_plain(struct rows *r, struct slice text)
 {
     sqlite3_stmt *s;
-    int err = prepare(r, which, &s);
+    int err = prepare(r, text, &s);
 
-    return err ? err : run(r, s);
+    return err ? err : run(r, s, SQLITE_OK);
 }
 
 /* A NULL pointer would be bound as NULL. */
@@ -86,18 +75,13 @@ static void split(struct slice full, struct slice *name, struct slice *key)
     *key = zero ? (struct slice){zero + 1, full.len - len - 1} : (struct slice){"", 0};
 }
 
-static int prepare_key(struct rows *r, enum rows_statement which, struct slice full, sqlite3_stmt **out)
+static int bind_key(sqlite3_stmt *s, struct slice full)
 {
     struct slice name, key;
-    int err = prepare(r, which, out);
 
-    if (err)
-        return err;
     split(full, &name, &key);
-    int rc = bind_bytes(*out, 1, name);
-    if (rc == SQLITE_OK)
-        rc = bind_bytes(*out, 2, key);
-    return rc == SQLITE_OK ? 0 : fail(r, rc);
+    int rc = bind_bytes(s, 1, name);
+    return rc == SQLITE_OK ? bind_bytes(s, 2, key) : rc;
 }
 
 /* ---- values ---- */
@@ -111,10 +95,15 @@ static int bind_value(sqlite3_stmt *s, int at, const struct store_value *v)
     return bind_bytes(s, at, v->data);
 }
 
+static int refuse(struct rows *r, int code, const char *why)
+{
+    snprintf(r->sql.why, sizeof(r->sql.why), "%s", why);
+    return code;
+}
+
 static int damaged(struct rows *r)
 {
-    r->why = "a row holds what no store has written";
-    return MT_EMALFORMED;
+    return refuse(r, MT_EMALFORMED, "a row holds what no store has written");
 }
 
 static int read_value(struct rows *r, sqlite3_stmt *s, int column, struct store_value *out)
@@ -142,29 +131,28 @@ static int check_place(struct rows *r)
 {
     int moved = 0;
 
-    if (sqlite3_file_control(r->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK || !moved)
+    if (sqlite3_file_control(r->sql.db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK || !moved)
         return 0;
-    r->why = "the file of the store was moved or deleted; the server has to be started again";
-    return MT_EIO;
+    return refuse(r, MT_EIO, "the file was moved or deleted; the server has to be started again");
 }
 
 int rows_begin(struct rows *r)
 {
     int err = check_place(r);
 
-    return err ? err : run_plain(r, ROWS_BEGIN);
+    return err ? err : run_plain(r, SLICE("BEGIN IMMEDIATE"));
 }
 
 int rows_commit(struct rows *r)
 {
-    return run_plain(r, ROWS_COMMIT);
+    return run_plain(r, SLICE("COMMIT"));
 }
 
 void rows_end(struct rows *r)
 {
     release(r);
-    if (!sqlite3_get_autocommit(r->db))
-        run_plain(r, ROWS_ROLLBACK);
+    if (!sqlite3_get_autocommit(r->sql.db))
+        run_plain(r, SLICE("ROLLBACK"));
 }
 
 /* ---- rows ---- */
@@ -172,43 +160,46 @@ void rows_end(struct rows *r)
 int rows_get(struct rows *r, struct slice key, int64_t now, struct row *out)
 {
     sqlite3_stmt *s;
-    int err = prepare_key(r, ROWS_GET, key, &s);
+    int err = prepare(r, GET, &s);
 
     *out = (struct row){{STORE_NOTHING, 0, {NULL, 0}}, 0};
     if (err)
         return err;
-    int rc = sqlite3_step(s);
-    if (rc == SQLITE_ROW && (sqlite3_column_type(s, 1) == SQLITE_NULL || sqlite3_column_int64(s, 1) > now)) {
-        out->ends = sqlite3_column_int64(s, 1);
-        err = read_value(r, s, 0, &out->value);
-    } else if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
-        err = fail(r, rc);
-    }
     r->reading = s; /* the value's bytes are inside */
-    return err;
+    int rc = bind_key(s, key);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(s);
+    if (rc != SQLITE_ROW)
+        return rc == SQLITE_DONE ? 0 : fail(r, rc);
+    out->ends = sqlite3_column_int64(s, 1);
+    if (sqlite3_column_type(s, 1) != SQLITE_NULL && out->ends <= now) {
+        out->ends = 0;
+        return 0;
+    }
+    return read_value(r, s, 0, &out->value);
 }
 
 int rows_put(struct rows *r, struct slice key, const struct store_value *value, int64_t ends)
 {
     sqlite3_stmt *s;
-    int err = prepare_key(r, ROWS_PUT, key, &s);
+    int err = prepare(r, PUT, &s);
 
     if (err)
         return err;
-    int rc = bind_value(s, 3, value);
+    int rc = bind_key(s, key);
     if (rc == SQLITE_OK)
-        rc = ends ? sqlite3_bind_int64(s, 4, ends) : sqlite3_bind_null(s, 4);
-    err = rc == SQLITE_OK ? run(r, s) : fail(r, rc);
-    sqlite3_clear_bindings(s); /* the bytes are the sender's */
-    return err;
+        rc = bind_value(s, 3, value);
+    if (rc == SQLITE_OK && ends)
+        rc = sqlite3_bind_int64(s, 4, ends);
+    return run(r, s, rc);
 }
 
 int rows_remove(struct rows *r, struct slice key)
 {
     sqlite3_stmt *s;
-    int err = prepare_key(r, ROWS_REMOVE, key, &s);
+    int err = prepare(r, REMOVE, &s);
 
-    return err ? err : run(r, s);
+    return err ? err : run(r, s, bind_key(s, key));
 }
 
 /* ---- many rows ---- */
@@ -272,7 +263,7 @@ int rows_scan(struct rows *r, struct slice prefix, struct slice after, int64_t n
     char buffer[STORE_KEY_MAX + 1];
     struct slice name, key;
     sqlite3_stmt *s;
-    int err = prepare(r, ROWS_SCAN, &s);
+    int err = prepare(r, SCAN, &s);
 
     if (err)
         return err;
@@ -283,14 +274,14 @@ int rows_scan(struct rows *r, struct slice prefix, struct slice after, int64_t n
     if (rc == SQLITE_OK)
         rc = sqlite3_bind_int64(s, 3, now);
     err = rc == SQLITE_OK ? step_through(r, s, prefix, each, arg) : fail(r, rc);
-    sqlite3_reset(s);
+    sqlite_give_back(&r->sql, s);
     return err;
 }
 
 static int find_next(struct rows *r, int64_t *next)
 {
     sqlite3_stmt *s;
-    int err = prepare(r, ROWS_NEXT, &s);
+    int err = prepare(r, NEXT, &s);
 
     *next = INT64_MAX;
     if (err)
@@ -300,20 +291,21 @@ static int find_next(struct rows *r, int64_t *next)
         err = fail(r, rc);
     else if (sqlite3_column_type(s, 0) != SQLITE_NULL)
         *next = sqlite3_column_int64(s, 0);
-    sqlite3_reset(s);
+    sqlite_give_back(&r->sql, s);
     return err;
 }
 
 int rows_sweep(struct rows *r, int64_t now, int limit, int64_t *next)
 {
     sqlite3_stmt *s;
-    int err = prepare(r, ROWS_SWEEP, &s);
+    int err = prepare(r, SWEEP, &s);
 
     if (err)
         return err;
-    sqlite3_bind_int64(s, 1, now);
-    sqlite3_bind_int(s, 2, limit);
-    err = run(r, s);
+    int rc = sqlite3_bind_int64(s, 1, now);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_int(s, 2, limit);
+    err = run(r, s, rc);
     return err ? err : find_next(r, next);
 }
 
@@ -326,9 +318,10 @@ int rows_log_pages(const struct rows *r)
 
 int rows_checkpoint(struct rows *r, bool restart)
 {
-    sqlite3_busy_timeout(r->db, 0);
-    int rc = sqlite3_wal_checkpoint_v2(r->db, NULL, restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    sqlite3_busy_timeout(r->db, ROWS_BUSY_MS);
+    sqlite3_busy_timeout(r->sql.db, 0);
+    int rc =
+        sqlite3_wal_checkpoint_v2(r->sql.db, NULL, restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    sqlite3_busy_timeout(r->sql.db, ROWS_BUSY_MS);
     if (rc == SQLITE_OK && restart)
         r->log_pages = 0;
     return rc == SQLITE_OK || rc == SQLITE_BUSY ? 0 : fail(r, rc);
@@ -338,8 +331,7 @@ void rows_close(struct rows *r)
 {
     if (!r)
         return;
-    for (int i = 0; i < ROWS_STATEMENTS; i++)
-        sqlite3_finalize(r->statements[i]);
-    sqlite3_close(r->db);
+    release(r);
+    sqlite_close(&r->sql);
     mem_free(r);
 }

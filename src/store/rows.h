@@ -18,15 +18,12 @@ struct row {
     int64_t ends;             /* 0: never */
 };
 
-enum rows_mode {
-    ROWS_MAKE,  /* the file is made where it is missing or empty; looked at as below */
-    ROWS_LOOK,  /* is it ours, and whole as far as a short look shows? */
-    ROWS_AGAIN, /* both was found out by another connection just now */
-};
-
-/* Open the file. On failure a sentence for the operator, with the path, is in *error (mem_free it). MT_EMALFORMED also for files
- * of others and of later versions. */
-int rows_open(const char *path, enum rows_mode mode, struct rows **out, char **error);
+/* Open the file, which is there, perhaps still empty. `first`: nobody has looked yet whether it is ours, and whole as far as a
+ * short look shows. On failure a sentence for the operator, with the path, is in *error (mem_free it). MT_EMALFORMED also for
+ * files of others and of later versions. */
+int rows_open(const char *path, bool first, struct rows **out, char **error);
+/* Only that look. */
+int rows_check(const char *path, char **error);
 void rows_close(struct rows *r); /* NULL is allowed */
 /* What the last failure was, in words; valid until the next call. */
 const char *rows_why(const struct rows *r);

@@ -4,8 +4,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include <errno.h>
-#include <sqlite3.h>
 #include <stdio.h>
 
 enum {
@@ -16,46 +14,13 @@ enum {
     CHECK_MS = 300, /* for looking through the whole file; larger ones are checked by reading them, page by page */
 };
 
-static const char create_text[] =
-    "BEGIN IMMEDIATE;"
+static const char tables[] =
     "CREATE TABLE store (name BLOB NOT NULL, key BLOB NOT NULL, value, expires INTEGER, PRIMARY KEY (name, key)) WITHOUT ROWID;"
     "CREATE INDEX store_expires ON store (expires) WHERE expires IS NOT NULL;";
 
-/* ---- codes ---- */
-
-/* No space is reported in several ways: by the disk, by a quota, by a limit of the process. */
-static bool is_full(sqlite3 *db)
-{
-    int system = db ? sqlite3_system_errno(db) : 0;
-
-    return system == ENOSPC || system == EDQUOT || system == EFBIG;
-}
-
-int rows_code(sqlite3 *db, int rc)
-{
-    switch (rc & 0xff) {
-    case SQLITE_OK:
-        return 0;
-    case SQLITE_FULL:
-        return MT_EFULL;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return MT_EMALFORMED;
-    case SQLITE_NOMEM:
-        return MT_ENOMEM;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return MT_EBUSY;
-    case SQLITE_TOOBIG:
-        return MT_ETOO_LARGE;
-    case SQLITE_IOERR:
-        return rc == SQLITE_IOERR_NOMEM ? MT_ENOMEM : is_full(db) ? MT_EFULL : MT_EIO;
-    default:
-        return MT_EIO;
-    }
-}
-
 /* ---- sentences ---- */
+
+#define RESCUE "Bring a copy back, or save what can be read: sqlite3 %s .recover | sqlite3 NEW"
 
 static int refuse(int code, char **error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static int refuse(int code, char **error, const char *format, ...)
@@ -71,41 +36,30 @@ static int refuse(int code, char **error, const char *format, ...)
     return code;
 }
 
-static int refuse_damaged(const char *path, const char *why, char **error)
+static int refuse_code(struct rows *r, const char *path, int code, char **error)
 {
-    return refuse(MT_EMALFORMED, error,
-                  "store.file %s is damaged: %s. Bring a copy back, or save what can be read: sqlite3 %s .recover | sqlite3 NEW",
-                  path, why, path);
-}
+    int system = r->sql.db ? sqlite3_system_errno(r->sql.db) : 0;
 
-static int refuse_code(struct rows *r, const char *path, int rc, char **error)
-{
-    int code = rows_code(r->db, rc);
-
-    if (rc == SQLITE_NOTADB)
-        return refuse(code, error, "store.file %s is not a store: it is no SQLite file, or its head is damaged", path);
     if (code == MT_EMALFORMED)
-        return refuse_damaged(path, sqlite3_errmsg(r->db), error);
-    int system = sqlite3_system_errno(r->db);
-    return refuse(code, error, "store.file %s: %s%s%s", path, r->db ? sqlite3_errmsg(r->db) : err_text(code), system ? ": " : "",
-                  system ? strerror(system) : "");
+        return refuse(code, error, "store.file %s is no store, or damaged: %s. " RESCUE, path, r->sql.why, path);
+    return refuse(code, error, "store.file %s: %s%s%s", path, r->sql.why, system ? ": " : "", system ? strerror(system) : "");
 }
 
 /* ---- looking at the file ---- */
 
-/* The first column of the first row, as a number; -1 where it has none. */
-static int ask_number(struct rows *r, const char *text, int64_t *out)
+/* The first column of the first row, as a number. */
+static int ask_number(struct rows *r, struct slice text, int64_t *out)
 {
-    sqlite3_stmt *s = NULL;
-    int rc = sqlite3_prepare_v2(r->db, text, -1, &s, NULL);
+    sqlite3_stmt *s;
+    int err = sqlite_take(&r->sql, text, &s);
 
-    *out = -1;
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(s);
-    if (rc == SQLITE_ROW)
-        *out = sqlite3_column_int64(s, 0);
-    sqlite3_finalize(s);
-    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+    if (err)
+        return err;
+    int rc = sqlite3_step(s);
+    *out = rc == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
+    err = sqlite_failed(&r->sql, rc);
+    sqlite_give_back(&r->sql, s);
+    return err;
 }
 
 static int out_of_time(void *until)
@@ -113,47 +67,59 @@ static int out_of_time(void *until)
     return clock_ms() > *(uint64_t *)until;
 }
 
-/* What is damaged is better known before anything is written. */
-static int check_pages(struct rows *r, const char *path, char **error)
+/* Looks through all pages, as far as there is time. */
+static int check_pages(struct rows *r)
 {
     uint64_t until = clock_ms() + CHECK_MS;
-    sqlite3_stmt *s = NULL;
-    int err = 0;
+    sqlite3_stmt *s;
+    int err = sqlite_take(&r->sql, SLICE("PRAGMA quick_check(1)"), &s);
 
-    sqlite3_progress_handler(r->db, 1000, out_of_time, &until);
-    int rc = sqlite3_prepare_v2(r->db, "PRAGMA quick_check(1)", -1, &s, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(s);
-    if (rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "ok") != 0)
-        err = refuse_damaged(path, (const char *)sqlite3_column_text(s, 0), error);
-    else if (rc != SQLITE_ROW && rc != SQLITE_INTERRUPT)
-        err = refuse_code(r, path, rc, error);
-    sqlite3_finalize(s);
-    sqlite3_progress_handler(r->db, 0, NULL, NULL);
+    if (err)
+        return err;
+    sqlite3_progress_handler(r->sql.db, 1000, out_of_time, &until);
+    int rc = sqlite3_step(s);
+    const char *found = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : "ok";
+    err = rc == SQLITE_INTERRUPT ? 0 : sqlite_failed(&r->sql, rc);
+    if (found && strcmp(found, "ok") != 0) {
+        snprintf(r->sql.why, sizeof(r->sql.why), "%s", found);
+        err = MT_EMALFORMED;
+    }
+    sqlite_give_back(&r->sql, s);
+    sqlite3_progress_handler(r->sql.db, 0, NULL, NULL);
     return err;
 }
 
 /* *fresh: there is nothing in it yet. */
 static int look(struct rows *r, const char *path, bool *fresh, char **error)
 {
-    int64_t tables = 0, application = 0, format = 0;
-    int rc = ask_number(r, "SELECT count(*) FROM sqlite_schema", &tables);
+    int64_t count = 0, application = 0, format = 0;
+    int err = ask_number(r, SLICE("SELECT count(*) FROM sqlite_schema"), &count);
 
-    if (rc == SQLITE_OK)
-        rc = ask_number(r, "PRAGMA application_id", &application);
-    if (rc == SQLITE_OK)
-        rc = ask_number(r, "PRAGMA user_version", &format);
-    if (rc != SQLITE_OK)
-        return refuse_code(r, path, rc, error);
-    *fresh = tables == 0 && application == 0 && format == 0;
-    if (*fresh)
-        return 0;
-    if (application != APPLICATION)
+    if (err == 0)
+        err = ask_number(r, SLICE("PRAGMA application_id"), &application);
+    if (err == 0)
+        err = ask_number(r, SLICE("PRAGMA user_version"), &format);
+    *fresh = count == 0 && application == 0 && format == 0;
+    if (err == 0 && !*fresh && application != APPLICATION)
         return refuse(MT_EMALFORMED, error, "store.file %s is a database of another program: name a file of its own", path);
-    if (format != FORMAT)
-        return refuse(MT_EMALFORMED, error, "store.file %s is of a later version of moontide (format %d, this one knows %d)",
-                      path, (int)format, FORMAT);
-    return check_pages(r, path, error);
+    if (err == 0 && !*fresh && format != FORMAT)
+        return refuse(MT_EMALFORMED, error, "store.file %s is of a later version of moontide: format %d, this one knows %d", path,
+                      (int)format, FORMAT);
+    if (err == 0 && !*fresh)
+        err = check_pages(r);
+    return err ? refuse_code(r, path, err, error) : 0;
+}
+
+/* By a connection that can change nothing: it may be somebody else's file. */
+static int look_first(const char *path, bool *fresh, char **error)
+{
+    const struct sqlite_options o = {.read_only = true, .must_exist = true, .busy_ms = ROWS_BUSY_MS};
+    struct rows r = {.log_pages = 0};
+    int err = sqlite_open(&r.sql, path, &o);
+
+    err = err ? refuse_code(&r, path, err, error) : look(&r, path, fresh, error);
+    sqlite_close(&r.sql);
+    return err;
 }
 
 /* ---- setting up ---- */
@@ -164,81 +130,66 @@ static int count_pages(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-/* Other modes than WAL lose what two connections side by side need. */
-static int enter_wal(struct rows *r, const char *path, char **error)
+/* In other modes, which SQLite falls back to where memory cannot be shared, two connections get into each other's way. */
+static int check_wal(struct rows *r)
 {
-    sqlite3_stmt *s = NULL;
-    int rc = sqlite3_prepare_v2(r->db, "PRAGMA journal_mode = WAL", -1, &s, NULL);
+    sqlite3_stmt *s;
+    int err = sqlite_take(&r->sql, SLICE("PRAGMA journal_mode"), &s);
 
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(s);
-    bool wal = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "wal") == 0;
-    sqlite3_finalize(s);
-    if (rc != SQLITE_ROW)
-        return refuse_code(r, path, rc, error);
-    return wal ? 0
-               : refuse(MT_EIO, error, "store.file %s: a write-ahead log cannot be used there; is it a network folder?", path);
+    if (err)
+        return err;
+    if (sqlite3_step(s) != SQLITE_ROW || strcmp((const char *)sqlite3_column_text(s, 0), "wal") != 0) {
+        snprintf(r->sql.why, sizeof(r->sql.why), "no write-ahead log can be had there; is it a network folder?");
+        err = MT_EIO;
+    }
+    sqlite_give_back(&r->sql, s);
+    return err;
 }
 
 static int set_up(struct rows *r)
 {
-    char text[300];
+    char text[200];
 
-    sqlite3_busy_timeout(r->db, ROWS_BUSY_MS);
-    sqlite3_extended_result_codes(r->db, 1);
-    sqlite3_db_config(r->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_db_config(r->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    snprintf(text, sizeof(text),
-             "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cell_size_check = ON; PRAGMA cache_size = -%d;"
-             "PRAGMA journal_size_limit = %d;",
-             CACHE_KIB, LOG_KEEP);
-    int rc = sqlite3_exec(r->db, text, NULL, NULL, NULL);
-    sqlite3_wal_hook(r->db, count_pages, r);
-    return rc;
+    snprintf(
+        text, sizeof(text),
+        "PRAGMA wal_autocheckpoint = 0; PRAGMA cell_size_check = ON; PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d",
+        CACHE_KIB, LOG_KEEP);
+    int err = sqlite_run(&r->sql, text);
+    sqlite3_wal_hook(r->sql.db, count_pages, r);
+    return err;
 }
 
-static int create(struct rows *r)
+static int make(struct rows *r)
 {
-    char text[sizeof(create_text) + 100];
+    char text[sizeof(tables) + 100];
 
-    snprintf(text, sizeof(text), "%s PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", create_text, APPLICATION,
-             FORMAT);
-    return sqlite3_exec(r->db, text, NULL, NULL, NULL);
+    snprintf(text, sizeof(text), "BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", tables,
+             APPLICATION, FORMAT);
+    return sqlite_run(&r->sql, text);
 }
 
-static int look_and_make(struct rows *r, const char *path, enum rows_mode mode, char **error)
+static int open_whole(struct rows *r, const char *path, bool fresh)
 {
-    bool fresh = false;
-    int err = look(r, path, &fresh, error);
+    const struct sqlite_options o = {.must_exist = true, .full_sync = true, .busy_ms = ROWS_BUSY_MS};
+    int err = sqlite_open(&r->sql, path, &o);
 
-    if (err == 0 && !(fresh && mode == ROWS_LOOK))
-        err = enter_wal(r, path, error);
-    if (err != 0 || !fresh || mode == ROWS_LOOK)
-        return err;
-    int rc = create(r);
-    return rc == SQLITE_OK ? 0 : refuse_code(r, path, rc, error);
+    if (err == 0)
+        err = check_wal(r);
+    if (err == 0)
+        err = set_up(r);
+    return err == 0 && fresh ? make(r) : err;
 }
 
-static int open_whole(struct rows *r, const char *path, enum rows_mode mode, char **error)
-{
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
-    int rc = sqlite3_open_v2(path, &r->db, mode == ROWS_MAKE ? flags | SQLITE_OPEN_CREATE : flags, NULL);
-
-    if (rc == SQLITE_OK)
-        rc = set_up(r);
-    if (rc != SQLITE_OK)
-        return refuse_code(r, path, rc, error);
-    return mode == ROWS_AGAIN ? 0 : look_and_make(r, path, mode, error);
-}
-
-int rows_open(const char *path, enum rows_mode mode, struct rows **out, char **error)
+int rows_open(const char *path, bool first, struct rows **out, char **error)
 {
     struct rows *r = mem_zalloc(1, sizeof(*r));
+    bool fresh = false;
 
     if (!r)
         return MT_ENOMEM;
-    r->why = "";
-    int err = open_whole(r, path, mode, error);
+    int err = first ? look_first(path, &fresh, error) : 0;
+    if (err == 0 && (err = open_whole(r, path, fresh)) != 0)
+        refuse_code(r, path, err, error);
     if (err) {
         rows_close(r);
         return err;
@@ -247,7 +198,14 @@ int rows_open(const char *path, enum rows_mode mode, struct rows **out, char **e
     return 0;
 }
 
+int rows_check(const char *path, char **error)
+{
+    bool fresh;
+
+    return look_first(path, &fresh, error);
+}
+
 const char *rows_why(const struct rows *r)
 {
-    return r->why;
+    return r->sql.why;
 }
