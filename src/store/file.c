@@ -86,11 +86,13 @@ static void log_success(struct store_file *f)
     f->failing = false;
 }
 
-/* One transaction. After a failure nothing of it has happened, and rows_end is still to come. */
-static int try_batch(struct store_file *f, struct store_request *list)
+/* One transaction. After a failure nothing of it has happened, and rows_end is still to come. *begun: it is not the file as a
+ * whole that cannot be written. */
+static int try_batch(struct store_file *f, struct store_request *list, bool *begun)
 {
     int err = rows_begin(f->writer);
 
+    *begun = err == 0;
     for (struct store_request *r = list; r && err == 0; r = r->next)
         err = store_work(f->writer, r, f->now());
     return err == 0 ? rows_commit(f->writer) : err;
@@ -110,32 +112,37 @@ static void publish(struct store_file *f, struct store_request *list)
     }
 }
 
-static void write_alone(struct store_file *f, struct store_request *r)
+static void give_up(struct store_file *f, struct store_request *list, int code)
 {
-    r->next = NULL;
-    int err = try_batch(f, r);
-    if (err != 0) {
-        fail(r, err, f->writer);
-        log_failure(f, err);
-        rows_end(f->writer);
-    }
-    publish(f, r);
-    answer(r);
+    for (struct store_request *r = list; r; r = r->next)
+        fail(r, code, f->writer);
+    log_failure(f, code);
+    rows_end(f->writer);
+    publish(f, list);
+    answer(list);
 }
 
-static void write_batch(struct store_file *f, struct store_request *list)
+static bool write_batch(struct store_file *f, struct store_request *list)
 {
-    if (try_batch(f, list) == 0) {
-        log_success(f);
+    bool begun;
+    int err = try_batch(f, list, &begun);
+
+    if (err == 0) {
         publish(f, list);
         answer(list);
-        return;
+        return true;
+    }
+    if (!begun || !list->next) {
+        give_up(f, list, err);
+        return false;
     }
     rows_end(f->writer);
     for (struct store_request *next; list; list = next) {
         next = list->next;
-        write_alone(f, list);
+        list->next = NULL;
+        write_batch(f, list);
     }
+    return false;
 }
 
 /* ---- what the writer does besides ---- */
@@ -188,8 +195,8 @@ static void run_writer(void *arg)
 
     while (!store_queue_is_over(&f->writes)) {
         struct store_request *list = store_queue_take(&f->writes, BATCH, BATCH_BYTES, pause_of(f));
-        if (list)
-            write_batch(f, list);
+        if (list && write_batch(f, list))
+            log_success(f);
         sweep(f);
         checkpoint(f);
     }

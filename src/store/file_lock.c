@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct file_lock {
@@ -29,6 +30,15 @@ static int refuse(int code, char **error, const char *format, ...)
     return code;
 }
 
+static int check_kind(const char *path, char **error)
+{
+    struct stat s;
+
+    if (stat(path, &s) != 0)
+        return refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
+    return S_ISREG(s.st_mode) ? 0 : refuse(MT_EIO, error, "store.file %s is not a file", path);
+}
+
 /* Others have no business in it, nor in what SQLite puts beside it with the same rights. One that is there is not opened: the
  * close would take SQLite's locks away from another server in this process. */
 static int make(const char *path, char **error)
@@ -40,7 +50,7 @@ static int make(const char *path, char **error)
                       strerror(errno));
     if (fd >= 0)
         close(fd);
-    return 0;
+    return check_kind(path, error);
 }
 
 /* The name of the lock, the same whatever links lead to the file. */
@@ -120,5 +130,5 @@ int file_check(const char *path, bool *there, char **error)
     if (access(folder, W_OK | X_OK) != 0 || (*there && access(path, R_OK | W_OK) != 0))
         err = refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
     mem_free(folder);
-    return err;
+    return err == 0 && *there ? check_kind(path, error) : err;
 }

@@ -81,7 +81,8 @@ static int check_pages(struct rows *r)
     const char *found = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : "ok";
     err = rc == SQLITE_INTERRUPT ? 0 : sqlite_failed(&r->sql, rc);
     if (found && strcmp(found, "ok") != 0) {
-        snprintf(r->sql.why, sizeof(r->sql.why), "%s", found);
+        const char *line = strchr(found, '\n'); /* behind "in database main" */
+        snprintf(r->sql.why, sizeof(r->sql.why), "%s", line ? line + 1 : found);
         err = MT_EMALFORMED;
     }
     sqlite_give_back(&r->sql, s);

@@ -56,12 +56,25 @@ int sqlite_code(int rc)
     }
 }
 
+static bool has_no_room(sqlite3_file *file)
+{
+    int system = 0;
+
+    if (!file || !file->pMethods || file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &system) != SQLITE_OK)
+        return false;
+    return system == ENOSPC || system == EDQUOT || system == EFBIG;
+}
+
 /* What a quota or a limit of the process keeps from growing, SQLite does not tell from a disk that is broken. */
 static bool is_full(sqlite3 *db)
 {
-    int system = db ? sqlite3_system_errno(db) : 0;
+    sqlite3_file *file = NULL, *log = NULL;
 
-    return system == ENOSPC || system == EDQUOT || system == EFBIG;
+    if (!db)
+        return false;
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    return has_no_room(file) || has_no_room(log);
 }
 
 int sqlite_failed(struct sqlite *s, int rc)
