@@ -87,14 +87,27 @@ static void free_pairs(struct server *s)
     mem_free(s->tls);
 }
 
+static int open_redis(struct server *s, const char *url, char **error)
+{
+    const struct store_redis_config rc = {.url = url, .log = s->log};
+    struct buf text = {0};
+    int code = store_open_redis(&rc, &s->store, error);
+    if (code == 0 || !*error)
+        return code;
+    buf_addf(&text, "store.url: %s", *error); /* not the URL itself: it may have a password */
+    buf_add_byte(&text, '\0');
+    mem_free(*error);
+    *error = (char *)text.data;
+    return code;
+}
+
 static int open_store(struct server *s, bool check, char **error)
 {
     const char *file = config_text(s->config, CONFIG_STORE_FILE), *url = config_text(s->config, CONFIG_STORE_URL);
     const struct store_file_config fc = {.path = file, .cache = config_number(s->config, CONFIG_STORE_CACHE), .log = s->log};
-    const struct store_redis_config rc = {.url = url, .log = s->log};
     if (file)
         return check ? store_check_file(file, error) : store_open_file(&fc, &s->store, error);
-    return url ? store_open_redis(&rc, &s->store, error) : 0;
+    return url ? open_redis(s, url, error) : 0;
 }
 
 static int create_shared(struct server *s, const struct server_options *o, char **error)

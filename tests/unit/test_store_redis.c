@@ -60,7 +60,6 @@ static void start(const char *option, const char *value)
 static void stop_server(void)
 {
     if (server) {
-        kill(server, SIGCONT);
         kill(server, SIGKILL);
         waitpid(server, NULL, 0);
     }
