@@ -14,13 +14,19 @@ enum {
 
 /* ---- the head ---- */
 
+/* libcurl leaves a piece of the line break in a value that is empty. */
+static struct slice value_of(const struct curl_header *h)
+{
+    return (struct slice){h->value, strcspn(h->value, "\r\n")};
+}
+
 static struct slice find_header(const struct http_call *call, const char *name)
 {
     struct curl_header *h;
 
     if (curl_easy_header(call->easy, name, 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
         return (struct slice){NULL, 0};
-    return slice_of(h->value);
+    return value_of(h);
 }
 
 static int keep_headers(struct http_call *call)
@@ -31,7 +37,9 @@ static int keep_headers(struct http_call *call)
     while (rc == 0 && (h = curl_easy_nextheader(call->easy, CURLH_HEADER, -1, h)) != NULL) {
         rc = buf_add(&call->head, h->name, strlen(h->name) + 1);
         if (rc == 0)
-            rc = buf_add(&call->head, h->value, strlen(h->value) + 1);
+            rc = buf_add(&call->head, h->value, value_of(h).len);
+        if (rc == 0)
+            rc = buf_add_byte(&call->head, '\0');
     }
     return rc;
 }
@@ -70,7 +78,7 @@ static int take_head(struct http_call *call)
 
     if (call->status < 200)
         return call_fail(call, MT_EMALFORMED, "an answer with status %d", call->status);
-    if (location.data) {
+    if (location.len > 0) {
         call->location = mem_strdup(location.data, location.len);
         return call->location ? 0 : call_fail(call, MT_ENOMEM, "out of memory");
     }

@@ -328,6 +328,8 @@ void call_finish(struct http_call *call, CURLcode result)
 
     if (result != CURLE_OK && !redirected)
         call_fail_with(call, result);
+    else if (!call->head_done) /* libcurl is content with half a head */
+        call_fail(call, MT_ECLOSED, "the connection ended in the head of the answer");
     recall(call);
     if (call->code != 0 || !redirected || follow(call) != 0)
         call_end(call);

@@ -38,6 +38,8 @@ static int receive_code(const struct http_call *call)
     curl_easy_getinfo(call->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
     if (proxy_status >= 300)
         return MT_EREFUSED;
+    if (strstr(call->why, "Too large"))
+        return MT_ETOO_LARGE;
     return strstr(call->why, "chunk") || strstr(call->why, "header") ? MT_EMALFORMED : MT_ECLOSED;
 }
 
@@ -69,8 +71,8 @@ static int code_of(const struct http_call *call, CURLcode result)
     case CURLE_PARTIAL_FILE:
     case CURLE_HTTP2_STREAM:
         return MT_ECLOSED;
-    case CURLE_OUT_OF_MEMORY:
-        return MT_ENOMEM;
+    case CURLE_OUT_OF_MEMORY: /* libcurl's word for a line of a head that is too long as well */
+        return call->state == HTTP_SENT && !call->head_done ? MT_ETOO_LARGE : MT_ENOMEM;
     case CURLE_URL_MALFORMAT:
         return MT_EINVALID;
     default: /* HTTP/0.9, a weird reply, a bad coding, HTTP/2 gone wrong */
