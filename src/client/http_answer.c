@@ -84,12 +84,13 @@ static int take_head(struct http_call *call)
     }
     if (keep_headers(call) != 0)
         return call_fail(call, MT_ENOMEM, "out of memory");
-    if (!call->stream)
-        return announces_too_much(call) ? fail_too_large(call) : 0;
-    if (!is_streamable(slice_trim(find_header(call, "content-encoding"))))
+    if (!call->stream && announces_too_much(call))
+        return fail_too_large(call);
+    if (call->stream && !is_streamable(slice_trim(find_header(call, "content-encoding"))))
         return call_fail(call, MT_EMALFORMED, "a stream in a content coding that was not asked for");
-    call->state = HTTP_READING;
-    call->changed(call->arg);
+    call->has_head = true;
+    if (call->stream)
+        call->changed(call->arg);
     return 0;
 }
 
@@ -190,7 +191,7 @@ void answer_clear(struct http_call *call)
 
 bool http_call_has_head(const struct http_call *call)
 {
-    return call->state == HTTP_READING || (call->state == HTTP_ENDED && call->head_done && !call->location);
+    return call->has_head;
 }
 
 int http_call_status(const struct http_call *call)

@@ -434,8 +434,7 @@ const char *http_call_stage(const struct http_call *call)
         const char *text;
     } steps[] = {
         {CURLINFO_NAMELOOKUP_TIME_T, "looking up the name, or waiting for a connection to be free"},
-        {CURLINFO_CONNECT_TIME_T, "connecting"},
-        {CURLINFO_PRETRANSFER_TIME_T, "agreeing on TLS"},
+        {CURLINFO_PRETRANSFER_TIME_T, "connecting"}, /* TLS included */
         {CURLINFO_STARTTRANSFER_TIME_T, "waiting for the answer"},
     };
 

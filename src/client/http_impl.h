@@ -27,7 +27,7 @@ struct http_client {
     size_t spares;
 };
 
-enum http_state { HTTP_MADE, HTTP_SENT, HTTP_READING, HTTP_ENDED }; /* READING: of a stream whose head is there */
+enum http_state { HTTP_MADE, HTTP_SENT, HTTP_ENDED };
 
 struct http_call {
     struct list_node node; /* in client->calls; linked to itself before the start and after the end */
@@ -55,6 +55,7 @@ struct http_call {
     int status;
     size_t head_bytes, head_lines; /* of the head that is coming */
     bool head_done;                /* what else comes to the header function is a trailer */
+    bool has_head;                 /* it is final, and fit to be given out */
     struct buf head;               /* name NUL value NUL ... */
     char *location;                /* owned: it is a redirect, and its body is of no interest. NULL otherwise */
     size_t skipped;                /* bytes of that body; past a bound it is cut */

@@ -124,8 +124,9 @@ class Backend:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        if self.listener.fileno() >= 0:
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.listener.close()
         assert not self.errors, self.errors
 
 

@@ -8,10 +8,9 @@ local function copy(headers)
   return out
 end
 
--- read: "lines" or "chunks"; stop: after so many; pause: seconds before the reading begins; tell: each piece goes to the client
+-- read: "lines" or "chunks"; stop: after so many; tell: each piece goes to the client; count: only the size is of interest
 local function read(conn, res, msg, out)
   local pieces, size = tide.json.array {}, 0
-  if msg.pause then tide.sleep(msg.pause) end
   if msg.stop ~= 0 then
     for piece in res[msg.read](res) do
       size = size + #piece
@@ -57,6 +56,17 @@ function app.on.start(conn, msg)
   conn.data.task = conn:spawn(function() conn:send { type = "done", result = fetch(conn, msg) } end)
 end
 function app.on.cancel(conn) conn.data.task:cancel() end
+
+-- a stream that nobody reads, until it is drained
+function app.on.hold(conn, msg)
+  conn.data.held = assert(tide.http.get(msg.url, { stream = true }))
+  return "held"
+end
+function app.on.drain(conn, msg)
+  local out = {}
+  read(conn, conn.data.held, { read = msg.read, count = true }, out)
+  return out
+end
 
 -- two tasks on one stream
 function app.on.share(conn, msg)
