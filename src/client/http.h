@@ -25,6 +25,7 @@ struct http_settings {
     size_t body;        /* bytes of an answer where the call does not say how many */
     size_t connections; /* open at once, of one client */
     size_t per_host;    /* to one host and port among them */
+    uint64_t idle_ms;   /* without a call, until the connections that are kept are closed */
 };
 void http_settings_default(struct http_settings *s);
 

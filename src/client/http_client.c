@@ -13,7 +13,7 @@
 
 enum {
     LINE_MAX_CALLS = 4096, /* calls that may wait for a connection */
-    IDLE_MS = 60 * 1000,   /* without a call, until the connections are closed */
+    IDLE_MS = 60 * 1000,
     BODY_DEFAULT = 8 << 20,
 };
 
@@ -26,10 +26,32 @@ static void init_library(void)
 
 void http_settings_default(struct http_settings *s)
 {
-    *s = (struct http_settings){.allow_private = true, .body = BODY_DEFAULT, .connections = 256, .per_host = 64};
+    *s = (struct http_settings){
+        .allow_private = true, .body = BODY_DEFAULT, .connections = 256, .per_host = 64, .idle_ms = IDLE_MS};
 }
 
 /* ---- what has ended ---- */
+
+static void close_multi(struct http_client *c)
+{
+    if (c->multi)
+        curl_multi_cleanup(c->multi);
+    c->multi = NULL;
+    loop_timer_stop(c->loop, &c->timer);
+}
+
+/* A socket is not watched: nobody knows which call waits for it, and it would wait for ever. */
+static void end_all(struct http_client *c)
+{
+    while (!list_empty(&c->calls)) {
+        struct http_call *call = list_entry(c->calls.next, struct http_call, node);
+
+        call_fail(call, MT_ENOMEM, "a socket could not be watched");
+        call_end(call);
+    }
+    close_multi(c);
+    c->broken = false;
+}
 
 static void tell_ends(struct http_client *c)
 {
@@ -43,6 +65,8 @@ static void tell_ends(struct http_client *c)
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
         call_finish(call, result);
     }
+    if (c->broken)
+        end_all(c);
 }
 
 /* ---- sockets and timers ---- */
@@ -71,6 +95,8 @@ static int on_timer_wish(CURLM *multi, long ms, void *arg)
 {
     struct http_client *c = arg;
 
+    if (c->broken)
+        return 0; /* the timer is set */
     if (ms < 0)
         loop_timer_stop(c->loop, &c->timer);
     else
@@ -78,22 +104,30 @@ static int on_timer_wish(CURLM *multi, long ms, void *arg)
     return 0;
 }
 
+/* Watch a socket; libcurl may not hear of a failure here, or it refuses to do anything any more. 0 or an error code. */
+static int watch(struct http_client *c, curl_socket_t fd, struct loop_fd *w, int events)
+{
+    if (w == NULL) {
+        if ((w = loop_fd_open(c->loop, fd, on_ready, c)) == NULL)
+            return MT_ENOMEM;
+        curl_multi_assign(c->multi, fd, w);
+    }
+    return loop_fd_want(w, events);
+}
+
 /* `watcher` is what curl_multi_assign has put to this socket. */
 static int on_socket_wish(CURL *easy, curl_socket_t fd, int what, void *arg, void *watcher)
 {
     struct http_client *c = arg;
-    struct loop_fd *w = watcher;
+    int events = (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0);
 
     if (what == CURL_POLL_REMOVE) {
-        loop_fd_close(w);
-        return 0;
+        loop_fd_close(watcher);
+    } else if (watch(c, fd, watcher, events) != 0) {
+        c->broken = true;
+        loop_timer_start(c->loop, &c->timer, 0);
     }
-    if (w == NULL) {
-        if ((w = loop_fd_open(c->loop, fd, on_ready, c)) == NULL)
-            return -1;
-        curl_multi_assign(c->multi, fd, w);
-    }
-    return loop_fd_want(w, (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0)) == 0 ? 0 : -1;
+    return 0;
 }
 
 /* ---- the multi handle ---- */
@@ -110,14 +144,6 @@ static bool set_options(struct http_client *c)
     rc |= curl_multi_setopt(m, CURLMOPT_MAX_HOST_CONNECTIONS, (long)c->settings->per_host);
     rc |= curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, (long)c->settings->connections);
     return rc == CURLM_OK;
-}
-
-static void close_multi(struct http_client *c)
-{
-    if (c->multi)
-        curl_multi_cleanup(c->multi);
-    c->multi = NULL;
-    loop_timer_stop(c->loop, &c->timer);
 }
 
 static int open_multi(struct http_client *c)
@@ -211,5 +237,5 @@ void client_leave(struct http_client *c, struct http_call *call)
         return;
     list_remove(&call->node);
     if (--c->count == 0)
-        loop_timer_start(c->loop, &c->idle, IDLE_MS);
+        loop_timer_start(c->loop, &c->idle, c->settings->idle_ms);
 }

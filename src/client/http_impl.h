@@ -19,6 +19,7 @@ struct http_client {
     struct loop *loop;
     const struct http_settings *settings; /* borrowed */
     CURLM *multi;                         /* NULL while no connection is kept */
+    bool broken;                          /* a socket is not watched: all calls are about to end */
     struct loop_timer timer;              /* libcurl wants to be called */
     struct loop_timer idle;               /* runs while there are no calls: then the connections are closed */
     struct list_node calls;               /* under way */

@@ -332,7 +332,7 @@ def test_reload_while_waiting(http_caller, connect, backend, until, tmp_path, ap
     waiting.text({"type": "fetch", "id": 1, "url": mute.url})
     mute.wait(lambda b: b.accepted == 1)
     script.write_text(script.read_text().replace('"v1"', '"v2"').replace('type = "done"', 'type = "changed"'))
-    client.server.log.wait("version [0-9a-f]{8}.* live|live.*version|reloaded|replaces")
+    client.server.log.wait("reloaded .*app.lua")
     go.set()
     client.ws.expect(type="piece", piece="after")
     assert client.ws.expect(type="done")["result"]["pieces"] == ["before", "after"]
