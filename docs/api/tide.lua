@@ -8,6 +8,8 @@
 ---@field json moontide.json
 ---digests, random bytes, encodings
 ---@field crypto moontide.crypto
+---requests to other servers
+---@field http moontide.http
 ---lines for the server's log; `print` writes an info line too
 ---@field log moontide.log
 ---stores of keys and values

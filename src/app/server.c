@@ -1,4 +1,5 @@
 /* server.c - owns what workers share: makes it, runs the workers, ends them, and hears the two wishes that come from outside. */
+#include "app/config_value.h"
 #include "app/dev.h"
 #include "app/library.h"
 #include "app/server_impl.h"
@@ -56,6 +57,15 @@ static int open_folders(struct server *s, char **error)
     if (rc == 0 && s->files && config_bool(s->config, CONFIG_DEV))
         static_set_tag(s->files, DEV_TAG);
     return rc ? fail_folder(CONFIG_STATIC, folder, rc, error) : 0;
+}
+
+/* What is in the file is found out with the first connection; a wrong name should be told at once. */
+static int check_authorities(const struct server *s, char **error)
+{
+    const char *ca = config_text(s->config, CONFIG_HTTP_CA);
+    if (!ca || access(ca, R_OK) == 0)
+        return 0;
+    return config_fail(error, MT_ENOT_FOUND, "%s = \"%s\": the file cannot be read", config_keys[CONFIG_HTTP_CA].name, ca);
 }
 
 static int copy_pairs(struct server *s)
@@ -122,6 +132,8 @@ static int create_shared(struct server *s, const struct server_options *o, char 
     int rc = open_folders(s, error);
     if (rc == 0)
         rc = open_store(s, o->check, error);
+    if (rc == 0)
+        rc = check_authorities(s, error);
     if (rc == 0)
         rc = copy_pairs(s);
     if (rc == 0 && !(s->net = net_shared_create(s->tls, s->tls_count, error)))

@@ -3,6 +3,7 @@
 #include "script/api_conn.h"
 #include "script/api_crypto.h"
 #include "script/api_env.h"
+#include "script/api_http.h"
 #include "script/api_json.h"
 #include "script/api_log.h"
 #include "script/api_room.h"
@@ -12,8 +13,10 @@
 #include "script/api_timer.h"
 #include "script/api_user.h"
 #include "script/errand.h"
+#include "script/headers.h"
 #include "script/reject.h"
 #include "script/req.h"
+#include "script/response.h"
 #include "script/state.h"
 
 struct api {
@@ -23,6 +26,7 @@ struct api {
 
 static const struct api apis[] = {
     {errand_open, NULL},
+    {headers_open, NULL},
     {NULL, api_json_fill},
     {api_check_open, api_check_fill},
     {NULL, api_log_fill},
@@ -33,6 +37,7 @@ static const struct api apis[] = {
     {api_timer_open, api_timer_fill},
     {NULL, api_reject_fill},
     {api_req_open, NULL},
+    {api_response_open, api_http_fill},
     {api_conn_open, api_conn_fill},
     {api_user_open, api_user_fill},
     {api_room_open, api_room_fill},

@@ -29,6 +29,7 @@ void script_defaults(struct script_config *c)
     c->close_on_errors = true;
     c->queue_limit = 64;
     c->old_age = 600;
+    http_settings_default(&c->http);
 }
 
 /* ---- configuration ---- */
@@ -64,8 +65,10 @@ static int copy_config(struct script *s, const struct script_config *c)
     s->config = *c;
     s->config.path = copy_text(c->path);
     s->config.library = copy_text(c->library);
+    s->config.http.ca = copy_text(c->http.ca);
     s->folder = !slash ? copy_text(".") : slash == c->path ? copy_text("/") : mem_strdup(c->path, (size_t)(slash - c->path));
-    if (copy_allowed(s) != 0 || !s->config.path || !s->folder || (c->library && !s->config.library))
+    if (copy_allowed(s) != 0 || !s->config.path || !s->folder || (c->library && !s->config.library) ||
+        (c->http.ca && !s->config.http.ca))
         return MT_ENOMEM;
     return 0;
 }
@@ -77,6 +80,7 @@ static void free_config(struct script *s)
     mem_free((void *)s->config.sandbox_allow);
     mem_free((void *)s->config.path);
     mem_free((void *)s->config.library);
+    mem_free((void *)s->config.http.ca);
     mem_free(s->folder);
 }
 
@@ -215,6 +219,7 @@ void script_destroy(struct script *s)
         free_versions(s);
     }
     vm_close(s);
+    http_client_destroy(s->http); /* answers that scripts held have aborted their calls */
     if (s->hub)
         hub_destroy(s->hub);
     watch_part(s->config.watchdog, s->watch);

@@ -7,6 +7,7 @@
 #ifndef MT_SCRIPT_SCRIPT_H
 #define MT_SCRIPT_SCRIPT_H
 #include "base/log.h"
+#include "client/http.h"
 #include "hub/hub.h"
 #include "loop/loop.h"
 #include "net/session.h"
@@ -45,6 +46,7 @@ struct script_config {
     const struct script_module *modules; /* native modules of the embedding program */
     size_t module_count;
     size_t queue_limit;            /* events that may wait for a busy connection's handler before its socket is paused: 64 */
+    struct http_settings http;     /* of tide.http */
     double old_age;                /* reload.age: seconds that tasks of a version may go on after it was replaced; 0: for ever */
     /* The live version has failed once more, by its own fault; with its counts since it went live. Called from inside of
      * handlers: note it, and act on it from the loop. NULL: nobody wants to know. */

@@ -74,6 +74,7 @@ struct script {
     struct log *log;
     struct hub *hub;           /* owned */
     struct memory_store *memory; /* what stores in memory keep */
+    struct http_client *http;  /* owned; NULL until a script asks another server for something */
     bool owns_memory;          /* it is not borrowed from the configuration */
     struct heap heap;          /* the VM's memory */
     struct watch_slot *watch;  /* what the watchdog sees of this worker */

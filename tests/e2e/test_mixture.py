@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import websockets
-from support.backend import Backend
+from support.http_app import Backend
 from support.control import Control, control
 from support.server import sanitized
 
