@@ -6,11 +6,18 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "hub/crew.h"
+#include "loop/pool.h"
 #include "net/static.h"
+#include "store/folder.h"
 #include "store/memory.h"
 #include <unistd.h>
 
 enum { ASK_STOP = 1, ASK_RELOAD = 2, ASK_LEAVE = 4 };
+enum {
+    DISK_THREADS = 4,
+    HASHING_MOST = 4,   /* threads, of 32 MiB each while they hash */
+    HASHING_LINE = 256, /* passwords that may wait: half a minute's work of one thread */
+};
 enum { STORE_MAX = 128 << 20 }; /* bytes of all stores in memory, with keys and overhead */
 
 static struct loop *main_loop(const struct server *s)
@@ -57,6 +64,24 @@ static int open_folders(struct server *s, char **error)
     return rc ? fail_folder(CONFIG_STATIC, folder, rc, error) : 0;
 }
 
+/* Half of the processors at most: the others go on serving. */
+static unsigned count_hashing(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 4 ? 1 : processors > 8 ? HASHING_MOST : (unsigned)processors / 2;
+}
+
+static int open_pools(struct server *s, char **error)
+{
+    const char *folder = config_text(s->config, CONFIG_FILES_FOLDER);
+    int rc = folder ? folder_open(folder, config_number(s->config, CONFIG_FILES_SIZE), &s->folder) : 0;
+    if (rc)
+        return fail_folder(CONFIG_FILES_FOLDER, folder, rc, error);
+    s->disk = pool_create(DISK_THREADS, SIZE_MAX); /* the line of each worker is bounded */
+    s->hashing = pool_create(count_hashing(), HASHING_LINE);
+    return s->disk && s->hashing ? 0 : MT_ENOMEM;
+}
+
 static int copy_pairs(struct server *s)
 {
     size_t count = config_list_count(s->config, CONFIG_TLS);
@@ -97,6 +122,8 @@ static int create_shared(struct server *s, const struct server_options *o, char 
         return MT_ENOMEM;
     int rc = open_folders(s, error);
     if (rc == 0)
+        rc = open_pools(s, error);
+    if (rc == 0)
         rc = copy_pairs(s);
     if (rc == 0 && !(s->net = net_shared_create(s->tls, s->tls_count, error)))
         rc = *error ? MT_ETLS : MT_ENOMEM;
@@ -114,6 +141,7 @@ static void destroy_shared(struct server *s)
         script_watchdog_stop(s->watchdog);
     if (s->files)
         static_close(s->files);
+    folder_close(s->folder);
     free_pairs(s);
     mem_free(s->library);
     mem_free(s->script);
@@ -158,6 +186,9 @@ static int create_workers(struct server *s, const struct server_options *o, char
         .net = s->net,
         .crew = s->crew,
         .memory = s->memory,
+        .folder = s->folder,
+        .disk = s->disk,
+        .hashing = s->hashing,
         .script = s->script,
         .library = s->library,
         .modules = o->modules,
@@ -181,6 +212,9 @@ static void destroy_workers(struct server *s)
 {
     for (size_t i = 0; i < s->worker_count; i++)
         worker_end(s->workers[i]);
+    pool_destroy(s->disk); /* what comes back is in the inboxes then */
+    pool_destroy(s->hashing);
+    s->disk = s->hashing = NULL;
     for (size_t i = 0; i < s->worker_count; i++)
         worker_destroy(s->workers[i]);
     mem_free(s->workers);

@@ -21,6 +21,7 @@
 #include "script/script.h"
 #include <lua.h>
 
+struct files;
 struct handlers;
 struct lint;
 struct said;
@@ -75,6 +76,7 @@ struct script {
     struct hub *hub;           /* owned */
     struct memory_store *memory; /* what stores in memory keep */
     bool owns_memory;          /* it is not borrowed from the configuration */
+    struct files *files;       /* owned: what tide.files has under way */
     struct heap heap;          /* the VM's memory */
     struct watch_slot *watch;  /* what the watchdog sees of this worker */
     uint64_t epoch;            /* grows with every version that goes live */

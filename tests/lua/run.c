@@ -263,7 +263,8 @@ static void add_type(struct found *f, const char *type, const char *name)
 static const char *const types[][2] = {
     {"moontide.conn", "conn"},   {"moontide.room", "room"},     {"moontide.user", "user"}, {"moontide.conn.remote", "remote"},
     {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"}, {"moontide.timer", "timer"},
-    {"moontide.req", "req"},     {"moontide.headers", NULL},    {"moontide.shape", NULL},  {"moontide.errand", NULL},
+    {"moontide.req", "req"},     {"moontide.file", "file"},     {"moontide.headers", NULL}, {"moontide.shape", NULL},
+    {"moontide.errand", NULL},
 };
 
 static bool is_listed(const char *type)
