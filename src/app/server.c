@@ -7,12 +7,19 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "hub/crew.h"
+#include "loop/pool.h"
 #include "net/static.h"
+#include "store/folder.h"
 #include "store/memory.h"
 #include "store/store.h"
 #include <unistd.h>
 
 enum { ASK_STOP = 1, ASK_RELOAD = 2, ASK_LEAVE = 4 };
+enum {
+    DISK_THREADS = 4,
+    HASHING_MOST = 4,   /* threads, of 32 MiB each while they hash */
+    HASHING_LINE = 256, /* passwords that may wait: half a minute's work of one thread */
+};
 enum { STORE_MAX = 128 << 20 }; /* bytes of all stores in memory, with keys and overhead */
 
 static struct loop *main_loop(const struct server *s)
@@ -66,6 +73,24 @@ static int check_authorities(const struct server *s, char **error)
     if (!ca || access(ca, R_OK) == 0)
         return 0;
     return config_fail(error, MT_ENOT_FOUND, "%s = \"%s\": the file cannot be read", config_keys[CONFIG_HTTP_CA].name, ca);
+}
+
+/* Half of the processors at most: the others go on serving. */
+static unsigned count_hashing(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 4 ? 1 : processors > 8 ? HASHING_MOST : (unsigned)processors / 2;
+}
+
+static int open_pools(struct server *s, char **error)
+{
+    const char *folder = config_text(s->config, CONFIG_FILES_FOLDER);
+    int rc = folder ? folder_open(folder, config_number(s->config, CONFIG_FILES_SIZE), &s->folder) : 0;
+    if (rc)
+        return fail_folder(CONFIG_FILES_FOLDER, folder, rc, error);
+    s->disk = pool_create(DISK_THREADS, SIZE_MAX); /* the line of each worker is bounded */
+    s->hashing = pool_create(count_hashing(), HASHING_LINE);
+    return s->disk && s->hashing ? 0 : MT_ENOMEM;
 }
 
 static int copy_pairs(struct server *s)
@@ -135,6 +160,8 @@ static int create_shared(struct server *s, const struct server_options *o, char 
     if (rc == 0)
         rc = check_authorities(s, error);
     if (rc == 0)
+        rc = open_pools(s, error);
+    if (rc == 0)
         rc = copy_pairs(s);
     if (rc == 0 && !(s->net = net_shared_create(s->tls, s->tls_count, error)))
         rc = *error ? MT_ETLS : MT_ENOMEM;
@@ -152,6 +179,7 @@ static void destroy_shared(struct server *s)
         script_watchdog_stop(s->watchdog);
     if (s->files)
         static_close(s->files);
+    folder_close(s->folder);
     free_pairs(s);
     mem_free(s->library);
     mem_free(s->script);
@@ -197,6 +225,9 @@ static int create_workers(struct server *s, const struct server_options *o, char
         .crew = s->crew,
         .memory = s->memory,
         .store = s->store,
+        .folder = s->folder,
+        .disk = s->disk,
+        .hashing = s->hashing,
         .script = s->script,
         .library = s->library,
         .modules = o->modules,
@@ -222,6 +253,9 @@ static void destroy_workers(struct server *s)
     for (size_t i = 0; i < s->worker_count; i++)
         worker_end(s->workers[i]);
     store_destroy(s->store);
+    pool_destroy(s->disk); /* what comes back is in the inboxes then */
+    pool_destroy(s->hashing);
+    s->disk = s->hashing = NULL;
     for (size_t i = 0; i < s->worker_count; i++)
         worker_destroy(s->workers[i]);
     mem_free(s->workers);

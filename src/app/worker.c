@@ -61,6 +61,10 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->crew = wc->crew;
     out->memory = wc->memory;
     out->durable = wc->store;
+    out->folder = wc->folder;
+    out->disk = wc->disk;
+    out->hashing = wc->hashing;
+    out->files_open = config_number(c, CONFIG_FILES_OPEN);
     out->path = wc->script;
     out->library = wc->library;
     out->worker = number;

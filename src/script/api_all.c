@@ -4,8 +4,10 @@
 #include "script/api_crypto.h"
 #include "script/api_env.h"
 #include "script/api_http.h"
+#include "script/api_files.h"
 #include "script/api_json.h"
 #include "script/api_log.h"
+#include "script/api_password.h"
 #include "script/api_room.h"
 #include "script/api_signal.h"
 #include "script/api_store.h"
@@ -32,7 +34,9 @@ static const struct api apis[] = {
     {NULL, api_log_fill},
     {NULL, api_env_fill},
     {api_crypto_open, api_crypto_fill},
+    {NULL, api_password_fill},
     {api_store_open, api_store_fill},
+    {api_file_open, api_files_fill},
     {api_task_open, api_task_fill},
     {api_timer_open, api_timer_fill},
     {NULL, api_reject_fill},

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "script/api_timer.h"
 #include "script/dispatch.h"
+#include "script/files.h"
 #include "script/handlers.h"
 #include "script/lint.h"
 #include "script/sources.h"
@@ -28,6 +29,7 @@ void script_defaults(struct script_config *c)
     c->memory_limit = (size_t)256 << 20;
     c->close_on_errors = true;
     c->queue_limit = 64;
+    c->files_open = 1000;
     c->old_age = 600;
     http_settings_default(&c->http);
 }
@@ -127,6 +129,8 @@ static int open_parts(struct script *s, const struct script_config *c, char **er
 
     if (rc == 0)
         rc = open_memory(s, c->memory);
+    if (rc == 0 && !(s->files = files_create(c->folder, c->disk, c->files_open)))
+        rc = MT_ENOMEM;
     if (rc == 0 && !(s->watch = watch_join(c->watchdog)))
         rc = MT_ENOMEM;
     if (rc == 0 && !(s->hub = hub_create(s->loop, &room_hooks, s, c->crew, (unsigned)c->worker)))
@@ -220,6 +224,7 @@ void script_destroy(struct script *s)
     }
     vm_close(s);
     http_client_destroy(s->http); /* answers that scripts held have aborted their calls */
+    files_end(s->files);
     if (s->hub)
         hub_destroy(s->hub);
     watch_part(s->config.watchdog, s->watch);

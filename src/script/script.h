@@ -17,6 +17,8 @@ struct sources; /* script/sources.h */
 struct lua_State;
 struct memory_store;
 struct store; /* store/store.h */
+struct folder;
+struct pool;
 struct watchdog; /* one per process or server: script_watchdog_* */
 
 struct script_module {
@@ -41,6 +43,10 @@ struct script_config {
     size_t memory_limit;           /* script.memory: bytes per VM, 256 MiB */
     struct memory_store *memory;   /* what stores in memory keep, for all workers; borrowed. NULL: the VM has one of its own */
     struct store *durable;         /* what tide.store keeps, for all workers; borrowed. NULL: that lives in `memory` */
+    struct folder *folder;         /* of tide.files, borrowed; NULL: none is configured */
+    struct pool *disk;             /* threads for its files; borrowed. Only a probe has none */
+    size_t files_open;             /* files.open: files that the scripts of this VM may have open, 1000 */
+    struct pool *hashing;          /* threads for passwords; borrowed. Only a probe has none */
     bool close_on_errors;          /* on_error: three failures in a row close the connection with 1011 */
     const char *const *sandbox_allow; /* NULL-terminated library names opened on request: "io", "os", "debug", "package" */
     const struct script_module *modules; /* native modules of the embedding program */

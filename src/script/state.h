@@ -21,6 +21,7 @@
 #include "script/script.h"
 #include <lua.h>
 
+struct files;
 struct handlers;
 struct lint;
 struct said;
@@ -76,6 +77,7 @@ struct script {
     struct memory_store *memory; /* what stores in memory keep */
     struct http_client *http;  /* owned; NULL until a script asks another server for something */
     bool owns_memory;          /* it is not borrowed from the configuration */
+    struct files *files;       /* owned: what tide.files has under way */
     struct heap heap;          /* the VM's memory */
     struct watch_slot *watch;  /* what the watchdog sees of this worker */
     uint64_t epoch;            /* grows with every version that goes live */
