@@ -3,6 +3,7 @@
 
 #include "script/api_task.h"
 #include "script/mend.h"
+#include "script/nowait.h"
 #include "script/req.h"
 #include "script/version.h"
 #include "script/watch.h"
@@ -117,6 +118,7 @@ static void release(struct task *t)
     t->done = NULL;
     t->arg = NULL;
     t->wait_ops = NULL;
+    t->joins = NULL;
     buf_clear(&t->reply_id);
     if (t->reject.status) {
         t->reject.status = 0;
@@ -316,7 +318,7 @@ struct task *task_check_wait(lua_State *L)
     struct task *t = task_of(L);
 
     if (!t || t->unwinding || s->loading || s->task != t || !lua_isyieldable(L))
-        luaL_error(L, "cannot wait here; use tide.spawn");
+        nowait_raise(L);
     if (t->cancelled)
         script_end(L, SCRIPT_CANCELLED);
     t->woken = false;

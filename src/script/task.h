@@ -45,6 +45,7 @@ struct task {
     struct list_node queue;        /* in script->ready, version->held, or the waiters of what it waits for */
     struct list_node owned;        /* in peer->tasks when it belongs to a connection (conn:spawn) */
     struct list_node joiners;      /* tasks that wait for this one's end */
+    struct task *joins;            /* the one whose end it waits for without a limit, NULL: none; valid while it waits */
     struct version *version;       /* counted reference */
     uint64_t began;                /* loop time when it was made */
     lua_State *co;                 /* its coroutine */
@@ -95,8 +96,8 @@ void task_run_ready(struct script *s);
 bool task_use_live(struct task *t);
 
 /* ---- waiting ---- */
-/* The task that may wait in L. Raises "cannot wait here; use tide.spawn" in a coroutine that a script made, below a C function
- * that cannot be left (metamethods, iterators, sort and gsub callbacks), while loading and while unwinding. */
+/* The task that may wait in L. Raises "cannot wait here" with the reason (nowait.h) in a coroutine that a script made, below a C
+ * function that cannot be left (callbacks of table.sort and string.gsub, shapes), while loading and while unwinding. */
 struct task *task_check_wait(lua_State *L);
 /* Wait until woken; ms < 0: without limit. After task_check_wait. Use as `return task_wait(...)`. */
 int task_wait(lua_State *L, const struct task_wait_ops *ops, void *arg, int64_t ms);
