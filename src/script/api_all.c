@@ -5,6 +5,7 @@
 #include "script/api_env.h"
 #include "script/api_json.h"
 #include "script/api_log.h"
+#include "script/api_queue.h"
 #include "script/api_room.h"
 #include "script/api_signal.h"
 #include "script/api_store.h"
@@ -31,6 +32,7 @@ static const struct api apis[] = {
     {api_store_open, api_store_fill},
     {api_task_open, api_task_fill},
     {api_timer_open, api_timer_fill},
+    {api_queue_open, api_queue_fill},
     {NULL, api_reject_fill},
     {api_req_open, NULL},
     {api_conn_open, api_conn_fill},

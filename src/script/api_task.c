@@ -164,8 +164,8 @@ static void leave_joiners(void *arg)
     list_remove(&((struct task *)arg)->queue);
 }
 
-/* Whether `t`, by waiting for the end of `other`, would wait for its own: tasks that wait for each other never end. A longer chain
- * than this is not looked through, so that each join stays cheap. */
+/* Whether `t`, by waiting for the end of `other`, would wait for its own: tasks that wait for each other never end. A longer
+ * chain than this is not looked through, so that each join stays cheap. */
 static bool waits_for(const struct task *other, const struct task *t)
 {
     for (int i = 0; other && i < JOINS_MAX; i++) {

@@ -6,8 +6,8 @@
 
 #include <lauxlib.h>
 
-/* The innermost C function with a name on the stack that Lua cannot leave and come back to, as its caller names it; NULL when none
- * has one. `call` keeps the text. */
+/* The innermost C function with a name on the stack that Lua cannot leave and come back to, as its caller names it; NULL when
+ * none has one. `call` keeps the text. */
 static const char *find_c_function(lua_State *L, lua_Debug *call)
 {
     for (int level = 1; lua_getstack(L, level, call); level++) {
@@ -29,8 +29,9 @@ static int raise_c_function(lua_State *L)
 
     if (name)
         return luaL_error(L, "cannot wait here: inside '%s', a C function that cannot be left; wait before or after it", name);
-    return luaL_error(L, "cannot wait here: inside a C function that cannot be left (as table.sort, string.gsub or a shape); wait "
-                         "before or after it");
+    return luaL_error(L,
+                      "cannot wait here: inside a C function that cannot be left (as table.sort, string.gsub or a shape); wait "
+                      "before or after it");
 }
 
 int nowait_raise(lua_State *L)

@@ -54,6 +54,12 @@ static struct task *make_task(struct script *s)
     return t;
 }
 
+/* What the server waits for when it stops. */
+static bool is_work(enum task_kind kind)
+{
+    return kind == TASK_EVENT || kind == TASK_HOOK || kind == TASK_QUEUE;
+}
+
 struct task *task_create(struct script *s, struct version *v, enum task_kind kind)
 {
     struct task *t;
@@ -72,7 +78,7 @@ struct task *task_create(struct script *s, struct version *v, enum task_kind kin
     t->began = loop_now(s->loop);
     t->version = version_ref(v);
     v->tasks++;
-    if (kind == TASK_EVENT || kind == TASK_HOOK)
+    if (is_work(kind))
         s->at_work++;
     return t;
 }
@@ -100,7 +106,7 @@ void task_tell_stopped(struct script *s)
 static void release(struct task *t)
 {
     struct script *s = t->context.script;
-    bool work = t->kind == TASK_EVENT || t->kind == TASK_HOOK;
+    bool work = is_work(t->kind);
 
     list_remove(&t->node);
     s->task_count--;
@@ -188,7 +194,7 @@ static bool unwind(struct task *t)
 
 static const char *task_what(const struct task *t)
 {
-    static const char *const names[] = {"handler", "spawned task", "timer", "hook"};
+    static const char *const names[] = {"handler", "spawned task", "timer", "hook", "queue"};
 
     return t->what ? t->what : names[t->kind];
 }

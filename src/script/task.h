@@ -1,5 +1,5 @@
 /* task.h - a task is one run of Lua code in a pooled coroutine: an event's handler, a spawned function, a timer's function, a
- * hook.
+ * hook, an item of a queue.
  *
  * A task that never waits costs no allocation: its struct and coroutine come from a pool and go back. Work that is made while Lua
  * runs (tide.spawn, hooks of rooms, a wake-up) does not run inside it: it is queued in script->ready and runs as soon as that
@@ -17,7 +17,7 @@
 #define MT_SCRIPT_TASK_H
 #include "script/state.h"
 
-enum task_kind { TASK_EVENT, TASK_SPAWNED, TASK_TIMER, TASK_HOOK };
+enum task_kind { TASK_EVENT, TASK_SPAWNED, TASK_TIMER, TASK_HOOK, TASK_QUEUE };
 enum task_state { TASK_NEW, TASK_RUNNING, TASK_WAITING, TASK_READY, TASK_DONE };
 
 struct task_wait_ops {
@@ -47,7 +47,7 @@ struct task {
     struct list_node joiners;      /* tasks that wait for this one's end */
     struct task *joins;            /* the one whose end it waits for without a limit, NULL: none; valid while it waits */
     struct version *version;       /* counted reference */
-    uint64_t began;                /* loop time when it was made */
+    uint64_t began;                /* loop time when it was made, of an item since when its queue has work: for reload.age */
     lua_State *co;                 /* its coroutine */
     int co_ref;                    /* anchors co */
     int handle_ref;                /* the userdata that scripts hold (spawned tasks), which keeps the results */

@@ -192,9 +192,8 @@ waiting [[
 
 -- ---- work of a connection ----
 
-local one = waiting [[
+waiting [[
   local task = conn:spawn(function(a) return wait(a) end, 5) same(task:join(), 5)
-  tide.state.kept = conn
 ]]
 load_app [[
   local app, kept, tasks = {}, nil, {}
@@ -214,7 +213,7 @@ load_app [[
   function app.on_close() tide.log.info "on_close" end
   return app
 ]]
-one = open()
+local one = open()
 one:text "keep"
 advance(1)
 one:close(1000)
