@@ -390,6 +390,11 @@ static void on_wait_over(struct loop_timer *timer)
     task_wake(t, MT_ETIMEOUT);
 }
 
+int64_t task_ms(lua_Number seconds)
+{
+    return seconds < 1e12 ? (int64_t)ceil(seconds * 1000) : (int64_t)1e15;
+}
+
 int64_t task_check_ms(lua_State *L, int index, int64_t otherwise)
 {
     lua_Number seconds;
@@ -398,7 +403,7 @@ int64_t task_check_ms(lua_State *L, int index, int64_t otherwise)
         return otherwise;
     seconds = luaL_checknumber(L, index);
     luaL_argcheck(L, seconds >= 0, index, "seconds must not be negative");
-    return seconds < 1e12 ? (int64_t)ceil(seconds * 1000) : (int64_t)1e15;
+    return task_ms(seconds);
 }
 
 /* ---- cancelling ---- */

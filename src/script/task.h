@@ -105,6 +105,7 @@ int task_wait(lua_State *L, const struct task_wait_ops *ops, void *arg, int64_t 
 void task_wake(struct task *t, int code);
 /* Seconds at `index` as milliseconds for task_wait. nil or none: `otherwise`. Raises on what is no number, negative or NaN. */
 int64_t task_check_ms(lua_State *L, int index, int64_t otherwise);
+int64_t task_ms(lua_Number seconds); /* of seconds that were checked; rounded up */
 
 /* ---- ending ---- */
 /* Unwind a waiting task at once (its <close> variables run, the waiting call never returns); one that is running or unwinding is
