@@ -75,6 +75,12 @@ function tide.after(seconds, fn, ...) end
 ---@return moontide.timer timer
 function tide.every(seconds, fn) end
 
+---A bounded queue of work. May be made while the script loads, as a local at its top. See [queue](queue.md).
+---@param fn fun(...: any) # does one item; may wait
+---@param opts? moontide.queue_opts # workers and limit
+---@return moontide.queue queue
+function tide.queue(fn, opts) end
+
 ---A room is one over all workers: members hear what is sent to it, and are counted, wherever they are connected.
 ---@param name string # 1 to 256 bytes
 ---@return moontide.room room

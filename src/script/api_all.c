@@ -8,6 +8,7 @@
 #include "script/api_json.h"
 #include "script/api_log.h"
 #include "script/api_password.h"
+#include "script/api_queue.h"
 #include "script/api_room.h"
 #include "script/api_signal.h"
 #include "script/api_store.h"
@@ -39,6 +40,7 @@ static const struct api apis[] = {
     {api_file_open, api_files_fill},
     {api_task_open, api_task_fill},
     {api_timer_open, api_timer_fill},
+    {api_queue_open, api_queue_fill},
     {NULL, api_reject_fill},
     {api_req_open, NULL},
     {api_response_open, api_http_fill},

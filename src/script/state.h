@@ -48,6 +48,7 @@ struct version {
     struct handlers *handlers; /* owned: the checked table */
     struct lint *lint;         /* owned: what lint.h remembers of it */
     struct list_node held;     /* tasks spawned while it was loading: they start when it begins */
+    struct list_node queues;   /* those of tide.queue that its work is in */
     struct list_node timers;   /* its timers that are armed, suspended, or wait for it to begin */
     size_t tasks;              /* tasks at work in it */
     bool live;                 /* it is the one that events go to */
@@ -102,7 +103,7 @@ struct script {
     struct list_node pool;     /* finished tasks with their coroutine, to be used again */
     size_t pooled;
     size_t task_count, waiting; /* alive, and waiting among them */
-    size_t at_work;             /* handlers and hooks among them: what script_stop waits for */
+    size_t at_work;             /* handlers, hooks and items of queues among them: what script_stop waits for */
     struct buf scratch;         /* for one message being built; valid until the next user */
     int state_ref;              /* tide.state */
     int behind_ref;             /* the guard of its fields while they are hidden, see tide_state.h */
