@@ -26,8 +26,8 @@ enum store_op {
                       MT_EINVALID: no integer, or the sum would not be one */
     STORE_REPLACE, /* key = value, or away with it where value.kind is STORE_NOTHING; but only if it is `expected` now, else
                       MT_EBUSY */
-    STORE_SCAN,    /* -> rows: the first keys after `after` that begin with `key`, sorted by their bytes; at most `limit`, fewer
-                      where    they are large. found: there may be more behind them */
+    STORE_SCAN,    /* -> rows: the first keys after `after` that begin with `key`, sorted by their bytes; at most `limit`, and
+                      fewer where they are large. found: there may be more behind them */
 };
 
 struct store_request {
