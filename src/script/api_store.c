@@ -134,6 +134,7 @@ static int l_store_scan(lua_State *L)
     luaL_argcheck(L, prefix.len <= STORE_USER_KEY_MAX, 2, "prefix: at most 1024 bytes");
     if (h->durable)
         script_check_acting(L, "store:scan");
+    store_check_wait(L, h);
     return store_scan(L, h, prefix, limit);
 }
 

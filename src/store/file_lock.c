@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "store/store.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,27 +17,13 @@ struct file_lock {
     int fd;
 };
 
-static int refuse(int code, char **error, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static int refuse(int code, char **error, const char *format, ...)
-{
-    struct buf text = {0};
-    va_list args;
-
-    va_start(args, format);
-    if (buf_addv(&text, format, args) == 0)
-        *error = mem_strdup((char *)text.data, text.len);
-    va_end(args);
-    buf_fini(&text);
-    return code;
-}
-
 static int check_kind(const char *path, char **error)
 {
     struct stat s;
 
     if (stat(path, &s) != 0)
-        return refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
-    return S_ISREG(s.st_mode) ? 0 : refuse(MT_EIO, error, "store.file %s is not a file", path);
+        return store_refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
+    return S_ISREG(s.st_mode) ? 0 : store_refuse(MT_EIO, error, "store.file %s is not a file", path);
 }
 
 /* Others have no business in it, nor in what SQLite puts beside it with the same rights. One that is there is not opened: the
@@ -46,8 +33,8 @@ static int make(const char *path, char **error)
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
     if (fd < 0 && errno != EEXIST)
-        return refuse(errno == ENOSPC || errno == EDQUOT ? MT_EFULL : MT_EIO, error, "store.file %s cannot be made: %s", path,
-                      strerror(errno));
+        return store_refuse(errno == ENOSPC || errno == EDQUOT ? MT_EFULL : MT_EIO, error, "store.file %s cannot be made: %s",
+                            path, strerror(errno));
     if (fd >= 0)
         close(fd);
     return check_kind(path, error);
@@ -59,7 +46,7 @@ static int name_lock(const char *path, struct buf *name, char **error)
     char *real = realpath(path, NULL);
 
     if (!real)
-        return refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
+        return store_refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
     int err = buf_addf(name, "%s.lock", real) || buf_add_byte(name, '\0') ? MT_ENOMEM : 0;
     free(real);
     return err;
@@ -73,17 +60,17 @@ static int refuse_busy(int fd, const char *path, char **error)
 
     pid[len > 0 ? len : 0] = '\0';
     pid[strcspn(pid, "\n")] = '\0';
-    return refuse(MT_EBUSY, error, "store.file %s: another process has it%s%s", path, pid[0] ? ", with pid " : "", pid);
+    return store_refuse(MT_EBUSY, error, "store.file %s: another process has it%s%s", path, pid[0] ? ", with pid " : "", pid);
 }
 
 static int take(struct file_lock *l, const char *name, const char *path, char **error)
 {
     l->fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (l->fd < 0)
-        return refuse(MT_EIO, error, "%s cannot be made: %s", name, strerror(errno));
+        return store_refuse(MT_EIO, error, "%s cannot be made: %s", name, strerror(errno));
     if (flock(l->fd, LOCK_EX | LOCK_NB) != 0)
         return errno == EWOULDBLOCK ? refuse_busy(l->fd, path, error)
-                                    : refuse(MT_EIO, error, "%s cannot be locked: %s", name, strerror(errno));
+                                    : store_refuse(MT_EIO, error, "%s cannot be locked: %s", name, strerror(errno));
     if (ftruncate(l->fd, 0) == 0)
         dprintf(l->fd, "%d\n", (int)getpid()); /* for the message only */
     return 0;
@@ -128,7 +115,7 @@ int file_check(const char *path, bool *there, char **error)
     if (!folder)
         return MT_ENOMEM;
     if (access(folder, W_OK | X_OK) != 0 || (*there && access(path, R_OK | W_OK) != 0))
-        err = refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
+        err = store_refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
     mem_free(folder);
     return err == 0 && *there ? check_kind(path, error) : err;
 }

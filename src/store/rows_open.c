@@ -22,27 +22,14 @@ static const char tables[] =
 
 #define RESCUE "Bring a copy back, or save what can be read: sqlite3 %s .recover | sqlite3 NEW"
 
-static int refuse(int code, char **error, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static int refuse(int code, char **error, const char *format, ...)
-{
-    struct buf text = {0};
-    va_list args;
-
-    va_start(args, format);
-    if (buf_addv(&text, format, args) == 0)
-        *error = mem_strdup((char *)text.data, text.len);
-    va_end(args);
-    buf_fini(&text);
-    return code;
-}
-
 static int refuse_code(struct rows *r, const char *path, int code, char **error)
 {
     int system = r->sql.db ? sqlite3_system_errno(r->sql.db) : 0;
 
     if (code == MT_EMALFORMED)
-        return refuse(code, error, "store.file %s is no store, or damaged: %s. " RESCUE, path, r->sql.why, path);
-    return refuse(code, error, "store.file %s: %s%s%s", path, r->sql.why, system ? ": " : "", system ? strerror(system) : "");
+        return store_refuse(code, error, "store.file %s is no store, or damaged: %s. " RESCUE, path, r->sql.why, path);
+    return store_refuse(code, error, "store.file %s: %s%s%s", path, r->sql.why, system ? ": " : "",
+                        system ? strerror(system) : "");
 }
 
 /* ---- looking at the file ---- */
@@ -102,10 +89,10 @@ static int look(struct rows *r, const char *path, bool *fresh, char **error)
         err = ask_number(r, SLICE("PRAGMA user_version"), &format);
     *fresh = count == 0 && application == 0 && format == 0;
     if (err == 0 && !*fresh && application != APPLICATION)
-        return refuse(MT_EMALFORMED, error, "store.file %s is a database of another program: name a file of its own", path);
+        return store_refuse(MT_EMALFORMED, error, "store.file %s is a database of another program: name a file of its own", path);
     if (err == 0 && !*fresh && format != FORMAT)
-        return refuse(MT_EMALFORMED, error, "store.file %s is of a later version of moontide: format %d, this one knows %d", path,
-                      (int)format, FORMAT);
+        return store_refuse(MT_EMALFORMED, error, "store.file %s is of a later version of moontide: format %d, this one knows %d",
+                            path, (int)format, FORMAT);
     if (err == 0 && !*fresh)
         err = check_pages(r);
     return err ? refuse_code(r, path, err, error) : 0;

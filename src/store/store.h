@@ -26,8 +26,8 @@ enum store_op {
                       MT_EINVALID: no integer, or the sum would not be one */
     STORE_REPLACE, /* key = value, or away with it where value.kind is STORE_NOTHING; but only if it is `expected` now, else
                       MT_EBUSY */
-    STORE_SCAN,    /* -> rows: the first keys after `after` that begin with `key`, sorted by their bytes; at most `limit`, fewer
-                      where    they are large. found: there may be more behind them */
+    STORE_SCAN,    /* -> rows: the first keys after `after` that begin with `key`, sorted by their bytes; at most `limit`, and
+                      fewer where they are large. found: there may be more behind them */
 };
 
 struct store_request {
@@ -93,6 +93,8 @@ struct store_redis_config {
 int store_open_redis(const struct store_redis_config *c, struct store **out, char **error);
 
 /* ---- for the files behind it ---- */
+/* Puts a sentence into *error (NULL when memory runs out) and returns `code`. */
+int store_refuse(int code, char **error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 struct store_ops {
     int (*send)(struct store *s, struct store_request *r);
     bool (*peek)(struct store *s, struct slice key, struct store_value *out, struct buf *copy); /* NULL: never */

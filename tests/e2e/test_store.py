@@ -82,6 +82,7 @@ def test_it_is_there_after_a_restart(start, connect, file):
     for n, v in enumerate(values):
         assert value(ws, "set", key=f"k{n}", value=v) is True
     value(ws, "set", key="k0", value="mine", store="other")
+    ws.bye()
     server.signal(signal.SIGTERM)
     server.wait()
     assert sorted(p.name for p in file.parent.glob("store.db*")) == ["store.db", "store.db.lock"]  # all of it is in one file
@@ -149,6 +150,26 @@ def test_what_has_expired_is_gone_at_once_and_leaves_the_file(start, connect, un
     assert value(ws, "delete", key="short0") is False
     with sqlite3.connect(file) as db:
         until(lambda: db.execute("SELECT count(*) FROM store").fetchone() == (2,), 15, "the removal of expired rows")
+
+
+def test_copies_while_it_runs(start, connect, serve, file, tmp_path):
+    """Both ways that the docs name, in the middle of writes; each copy is a store that holds what was acknowledged before."""
+    server = start()
+    ws, writer = connect(server), connect(server)
+    for n in range(200):
+        value(ws, "set", key=f"k{n}", value="x" * 500)
+    for n in range(2000):  # they go on while the copies are made
+        writer.text({"type": "set", "key": "busy", "value": n})
+    for way in "backup", "vacuum":
+        copy = tmp_path / f"{way}.db"
+        with sqlite3.connect(file) as db:
+            if way == "backup":
+                db.backup(sqlite3.connect(copy))
+            else:
+                db.execute("VACUUM INTO ?", (str(copy),))
+        other = connect(serve(APP, settings={"store.file": copy}))
+        for n in range(0, 200, 20):
+            assert value(other, "get", key=f"k{n}") == "x" * 500
 
 
 class Model:
@@ -240,6 +261,7 @@ def test_a_damaged_file(start, connect, file, tmp_path):
     ws = connect(server)
     for n in range(50):
         value(ws, "set", key=f"k{n}", value="x" * 2000)
+    ws.bye()
     server.signal(signal.SIGTERM)
     server.wait()
     with open(file, "r+b") as f:

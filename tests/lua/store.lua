@@ -77,7 +77,7 @@ end
 -- What may wait somewhere is used where waiting is possible, everywhere; stores in memory can be used in any place.
 inside [[
   for _, store in ipairs { tide.store, tide.store:open "w" } do
-    for name, arg in pairs { get = 1, set = 1, delete = 1, incr = 1, update = function() end } do
+    for name, arg in pairs { get = 1, set = 1, delete = 1, incr = 1, update = function() end, scan = { limit = 1 } } do
       local co = coroutine.wrap(function() store[name](store, "k", arg) end)
       raises("cannot wait here; use tide.spawn", co)
     end
