@@ -261,8 +261,8 @@ static void add_type(struct found *f, const char *type, const char *name)
 
 /* The name under which scripts know objects of a type; NULL: they never hold one, or it has nothing but what tables have. */
 static const char *const types[][2] = {
-    {"moontide.conn", "conn"},   {"moontide.room", "room"},     {"moontide.user", "user"}, {"moontide.conn.remote", "remote"},
-    {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"}, {"moontide.timer", "timer"},
+    {"moontide.conn", "conn"},   {"moontide.room", "room"},     {"moontide.user", "user"},  {"moontide.conn.remote", "remote"},
+    {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"},  {"moontide.timer", "timer"},
     {"moontide.req", "req"},     {"moontide.file", "file"},     {"moontide.headers", NULL}, {"moontide.shape", NULL},
     {"moontide.errand", NULL},
 };
