@@ -16,6 +16,7 @@
 struct dev;
 struct folder;
 struct memory_store;
+struct store;
 struct pool;
 struct worker;
 
@@ -29,6 +30,7 @@ struct worker_config {
     struct net_shared *net;
     struct hub_crew *crew;
     struct memory_store *memory;
+    struct store *store; /* durable; NULL: none */
     struct folder *folder;       /* of tide.files; NULL: none */
     struct pool *disk, *hashing; /* threads for its files, and for passwords */
     const char *script, *library; /* library may be NULL */

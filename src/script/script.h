@@ -15,6 +15,7 @@ struct script;
 struct sources; /* script/sources.h */
 struct lua_State;
 struct memory_store;
+struct store; /* store/store.h */
 struct folder;
 struct pool;
 struct watchdog; /* one per process or server: script_watchdog_* */
@@ -40,6 +41,7 @@ struct script_config {
     double load_budget;            /* reload.timeout: seconds per loading chunk, 0.5 */
     size_t memory_limit;           /* script.memory: bytes per VM, 256 MiB */
     struct memory_store *memory;   /* what stores in memory keep, for all workers; borrowed. NULL: the VM has one of its own */
+    struct store *durable;         /* what tide.store keeps, for all workers; borrowed. NULL: that lives in `memory` */
     struct folder *folder;         /* of tide.files, borrowed; NULL: none is configured */
     struct pool *disk;             /* threads for its files; borrowed. Only a probe has none */
     size_t files_open;             /* files.open: files that the scripts of this VM may have open, 1000 */
