@@ -33,6 +33,18 @@ static char *copy_name(lua_State *L, struct slice name)
     return copy;
 }
 
+/* What is about one name or two, and no open file. */
+static int send_names(lua_State *L, int (*work)(struct file_errand *e), int (*finish)(lua_State *L, struct file_errand *e),
+                      struct slice name, const struct slice *other)
+{
+    struct task *t = task_check_wait(L);
+    struct file_errand *e = file_errand_push(L, NULL, work, finish);
+
+    e->name = copy_name(L, name);
+    e->other = other ? copy_name(L, *other) : NULL;
+    return file_errand_send(L, t, e);
+}
+
 static int finish_true(lua_State *L, struct file_errand *e)
 {
     lua_pushboolean(L, true);
@@ -99,13 +111,7 @@ static int l_files_rename(lua_State *L)
     struct slice from = api_check_string(L, 1), to = api_check_string(L, 2);
     int refused = refuse(L, "tide.files.rename", folder_is_name(from) && folder_is_name(to));
 
-    if (refused)
-        return refused;
-    struct task *t = task_check_wait(L);
-    struct file_errand *e = file_errand_push(L, NULL, work_rename, finish_true);
-    e->name = copy_name(L, from);
-    e->other = copy_name(L, to);
-    return file_errand_send(L, t, e);
+    return refused ? refused : send_names(L, work_rename, finish_true, from, &to);
 }
 
 static int work_delete(struct file_errand *e)
@@ -128,12 +134,7 @@ static int l_files_delete(lua_State *L)
     struct slice name = api_check_string(L, 1);
     int refused = refuse(L, "tide.files.delete", folder_is_name(name));
 
-    if (refused)
-        return refused;
-    struct task *t = task_check_wait(L);
-    struct file_errand *e = file_errand_push(L, NULL, work_delete, finish_delete);
-    e->name = copy_name(L, name);
-    return file_errand_send(L, t, e);
+    return refused ? refused : send_names(L, work_delete, finish_delete, name, NULL);
 }
 
 /* ---- list ---- */
@@ -171,12 +172,7 @@ static int l_files_list(lua_State *L)
     struct slice prefix = lua_isnoneornil(L, 1) ? SLICE("") : api_check_string(L, 1);
     int refused = refuse(L, "tide.files.list", folder_is_prefix(prefix));
 
-    if (refused)
-        return refused;
-    struct task *t = task_check_wait(L);
-    struct file_errand *e = file_errand_push(L, NULL, work_list, finish_list);
-    e->name = copy_name(L, prefix);
-    return file_errand_send(L, t, e);
+    return refused ? refused : send_names(L, work_list, finish_list, prefix, NULL);
 }
 
 static const luaL_Reg files_functions[] = {
