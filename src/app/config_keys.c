@@ -84,6 +84,17 @@ const struct config_key config_keys[CONFIG_COUNT] = {
     [CONFIG_SANDBOX_ALLOW] = {.name = "sandbox.allow",
         .type = CONFIG_LIST, .initial = "", .choices = libraries,
         .help = "Lua libraries to open to scripts although they reach outside of the server."},
+    [CONFIG_STORE_FILE] = {.name = "store.file",
+        .type = CONFIG_STRING, .initial = "",
+        .help = "The file in which `tide.store` keeps what it is given (SQLite), made when it is not there; one server at a time. "
+                "Without it and without store.url `tide.store` lives in memory and is empty after a restart."},
+    [CONFIG_STORE_URL] = {.name = "store.url",
+        .type = CONFIG_STRING, .initial = "",
+        .help = "The Redis server in which `tide.store` keeps what it is given: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or "
+                "unix:///PATH[?db=N]. Not together with store.file."},
+    [CONFIG_STORE_CACHE] = {.name = "store.cache",
+        .type = CONFIG_SIZE, .initial = "32m", .min = 0, .max = 64 * GIGA,
+        .help = "Memory for values of store.file that were read or written lately: reading these waits for nothing."},
     [CONFIG_LIMITS_MESSAGE] = {.name = "limits.message",
         .type = CONFIG_SIZE, .initial = "64k", .min = 1, .max = GIGA, .live = true,
         .help = "Bytes of one WebSocket message, after inflating. A larger one closes the connection with 1009."},

@@ -66,7 +66,7 @@ static void warn_of_few_files(const struct config *config)
 
 static int run(const struct cli *cli)
 {
-    const struct server_options options = {.script = cli->script};
+    const struct server_options options = {.script = cli->script, .check = cli->command == CLI_CHECK};
     struct config *config = NULL;
     struct server *server = NULL;
     char *error = NULL;

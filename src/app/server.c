@@ -8,6 +8,7 @@
 #include "hub/crew.h"
 #include "net/static.h"
 #include "store/memory.h"
+#include "store/store.h"
 #include <unistd.h>
 
 enum { ASK_STOP = 1, ASK_RELOAD = 2, ASK_LEAVE = 4 };
@@ -86,6 +87,16 @@ static void free_pairs(struct server *s)
     mem_free(s->tls);
 }
 
+static int open_store(struct server *s, bool check, char **error)
+{
+    const char *file = config_text(s->config, CONFIG_STORE_FILE), *url = config_text(s->config, CONFIG_STORE_URL);
+    const struct store_file_config fc = {.path = file, .cache = config_number(s->config, CONFIG_STORE_CACHE), .log = s->log};
+    const struct store_redis_config rc = {.url = url, .log = s->log};
+    if (file)
+        return check ? store_check_file(file, error) : store_open_file(&fc, &s->store, error);
+    return url ? store_open_redis(&rc, &s->store, error) : 0;
+}
+
 static int create_shared(struct server *s, const struct server_options *o, char **error)
 {
     size_t workers = config_number(s->config, CONFIG_WORKERS);
@@ -96,6 +107,8 @@ static int create_shared(struct server *s, const struct server_options *o, char 
     if (!s->script || !s->watchdog || !s->crew || !s->memory)
         return MT_ENOMEM;
     int rc = open_folders(s, error);
+    if (rc == 0)
+        rc = open_store(s, o->check, error);
     if (rc == 0)
         rc = copy_pairs(s);
     if (rc == 0 && !(s->net = net_shared_create(s->tls, s->tls_count, error)))
@@ -158,6 +171,7 @@ static int create_workers(struct server *s, const struct server_options *o, char
         .net = s->net,
         .crew = s->crew,
         .memory = s->memory,
+        .store = s->store,
         .script = s->script,
         .library = s->library,
         .modules = o->modules,
@@ -176,11 +190,13 @@ static int create_workers(struct server *s, const struct server_options *o, char
     return rc;
 }
 
-/* Their scripts may still say something to each other while they end, so inboxes and loops go last. */
+/* Their scripts may still say something to each other while they end, and the store still answers, so inboxes and loops go last.
+ */
 static void destroy_workers(struct server *s)
 {
     for (size_t i = 0; i < s->worker_count; i++)
         worker_end(s->workers[i]);
+    store_destroy(s->store);
     for (size_t i = 0; i < s->worker_count; i++)
         worker_destroy(s->workers[i]);
     mem_free(s->workers);
