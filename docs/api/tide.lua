@@ -42,6 +42,8 @@ function tide.sleep(seconds) end
 
 ---Start work that belongs to no connection. It begins when the running handler waits or ends, and goes on over reloads in the
 ---version that started it.
+---
+---Raises: when so many tasks and handlers are alive as `script.memory` has room for, which is one for each 4 KiB (65536 by default).
 ---@param fn fun(...: any) # runs in a coroutine of its own
 ---@param ... any # its arguments
 ---@return moontide.task task

@@ -10,7 +10,12 @@
 #include <lauxlib.h>
 #include <string.h>
 
-enum { JOINS_MAX = 1000 }; /* tasks that wait for each other in a row */
+enum {
+    JOINS_MAX = 1000, /* tasks that wait for each other in a row */
+    TASK_SHARE =
+        4096, /* bytes of script.memory for each task that may be spawned: two or three times what one takes at least. All
+               * that were spawned would fail one by one for want of memory otherwise, each after a whole collection */
+};
 
 struct task_handle {
     struct task *task; /* NULL once it has ended; then the results are in the user value, a packed table */
@@ -117,6 +122,8 @@ int task_push_spawned(lua_State *L, int index, conn_id conn, struct list_node *o
     int ref;
 
     luaL_checktype(L, index, LUA_TFUNCTION);
+    if (s->task_count >= s->config.memory_limit / TASK_SHARE)
+        return luaL_error(L, "%d tasks are alive, and script.memory has no room for more", (int)s->task_count);
     handle = lua_newuserdatauv(L, sizeof(*handle), 1);
     handle->task = NULL;
     luaL_setmetatable(L, handle_type);

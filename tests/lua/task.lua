@@ -65,6 +65,11 @@ waiting [[
   for i = 1, 3 do tide.sleep(1) same(co(), i) end
 ]]
 
+waiting [[
+  local store = tide.store:open("s", { memory = true })
+  for i = 1, 2 do same(store:update("k", function(v) return wait((v or 0) + 1) end), i) end
+]]
+
 -- ---- where it does not ----
 
 waiting [[
@@ -78,8 +83,6 @@ waiting [[
   raises("inside 'sort'", function() table.sort({ 1, 2 }, function() assert(pcall(pcall, wait)) local ok, why = pcall(wait) error(why, 0) end) end)
   raises("inside a C function that cannot be left %(as table.sort, string.gsub or a shape%)", table.sort, { 1, 2 }, wait)
   raises("inside 'check'", function() tide.check(1, function() wait() return true end) end)
-  local store = tide.store:open("s", { memory = true })
-  store:update('k', function() tide.sleep(0.001) return 1 end)
   raises("__gc is not available", setmetatable, {}, { __gc = wait })
   same(tide.json.encode(setmetatable({ a = 1 }, { __pairs = wait, __index = wait })), '{"a":1}')
 ]]
