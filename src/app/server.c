@@ -8,6 +8,7 @@
 #include "hub/crew.h"
 #include "net/static.h"
 #include "store/memory.h"
+#include "store/sql.h"
 #include <unistd.h>
 
 enum { ASK_STOP = 1, ASK_RELOAD = 2, ASK_LEAVE = 4 };
@@ -86,6 +87,17 @@ static void free_pairs(struct server *s)
     mem_free(s->tls);
 }
 
+static struct sql *create_sql(const struct server *s)
+{
+    const struct sql_config c = {
+        .log = s->log,
+        .folder = config_text(s->config, CONFIG_SQL_FOLDER),
+        .statement_ms = config_ms(s->config, CONFIG_SQL_TIMEOUT),
+        .transaction_ms = config_ms(s->config, CONFIG_SQL_TRANSACTION),
+    };
+    return sql_create(&c);
+}
+
 static int create_shared(struct server *s, const struct server_options *o, char **error)
 {
     size_t workers = config_number(s->config, CONFIG_WORKERS);
@@ -93,7 +105,8 @@ static int create_shared(struct server *s, const struct server_options *o, char 
     s->watchdog = script_watchdog_start();
     s->crew = hub_crew_create((unsigned)workers);
     s->memory = memory_store_create(STORE_MAX, clock_ms);
-    if (!s->script || !s->watchdog || !s->crew || !s->memory)
+    s->sql = create_sql(s);
+    if (!s->script || !s->watchdog || !s->crew || !s->memory || !s->sql)
         return MT_ENOMEM;
     int rc = open_folders(s, error);
     if (rc == 0)
@@ -108,6 +121,7 @@ static void destroy_shared(struct server *s)
     if (s->crew)
         hub_crew_destroy(s->crew);
     memory_store_destroy(s->memory);
+    sql_destroy(s->sql);
     if (s->net)
         net_shared_destroy(s->net);
     if (s->watchdog)
@@ -158,6 +172,7 @@ static int create_workers(struct server *s, const struct server_options *o, char
         .net = s->net,
         .crew = s->crew,
         .memory = s->memory,
+        .sql = s->sql,
         .script = s->script,
         .library = s->library,
         .modules = o->modules,
@@ -176,11 +191,14 @@ static int create_workers(struct server *s, const struct server_options *o, char
     return rc;
 }
 
-/* Their scripts may still say something to each other while they end, so inboxes and loops go last. */
+/* Their scripts may still say something to each other while they end, and databases still answer, so inboxes and loops go last.
+ */
 static void destroy_workers(struct server *s)
 {
     for (size_t i = 0; i < s->worker_count; i++)
         worker_end(s->workers[i]);
+    if (s->sql)
+        sql_stop(s->sql);
     for (size_t i = 0; i < s->worker_count; i++)
         worker_destroy(s->workers[i]);
     mem_free(s->workers);

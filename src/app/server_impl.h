@@ -21,6 +21,7 @@ struct server {
     struct net_shared *net;
     struct hub_crew *crew;
     struct memory_store *memory;
+    struct sql *sql;
     char *script, *library;   /* owned */
     struct net_tls_file *tls; /* owned, texts too */
     size_t tls_count;

@@ -51,6 +51,7 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->watchdog = wc->watchdog;
     out->crew = wc->crew;
     out->memory = wc->memory;
+    out->sql = wc->sql;
     out->path = wc->script;
     out->library = wc->library;
     out->worker = number;

@@ -15,6 +15,7 @@
 
 struct dev;
 struct memory_store;
+struct sql;
 struct worker;
 
 /* The same for all workers of a server. All borrowed, for as long as they live. */
@@ -27,6 +28,7 @@ struct worker_config {
     struct net_shared *net;
     struct hub_crew *crew;
     struct memory_store *memory;
+    struct sql *sql;
     const char *script, *library; /* library may be NULL */
     const struct script_module *modules;
     size_t module_count;

@@ -7,6 +7,7 @@
 #include "script/api_log.h"
 #include "script/api_room.h"
 #include "script/api_signal.h"
+#include "script/api_sql.h"
 #include "script/api_store.h"
 #include "script/api_task.h"
 #include "script/api_timer.h"
@@ -29,6 +30,7 @@ static const struct api apis[] = {
     {NULL, api_env_fill},
     {api_crypto_open, api_crypto_fill},
     {api_store_open, api_store_fill},
+    {api_sql_open, api_sql_fill},
     {api_task_open, api_task_fill},
     {api_timer_open, api_timer_fill},
     {NULL, api_reject_fill},

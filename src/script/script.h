@@ -15,6 +15,7 @@ struct script;
 struct sources; /* script/sources.h */
 struct lua_State;
 struct memory_store;
+struct sql;
 struct watchdog; /* one per process or server: script_watchdog_* */
 
 struct script_module {
@@ -38,6 +39,7 @@ struct script_config {
     double load_budget;            /* reload.timeout: seconds per loading chunk, 0.5 */
     size_t memory_limit;           /* script.memory: bytes per VM, 256 MiB */
     struct memory_store *memory;   /* what stores in memory keep, for all workers; borrowed. NULL: the VM has one of its own */
+    struct sql *sql;               /* the databases of tide.sql, for all workers; borrowed. NULL: the VM has its own */
     bool close_on_errors;          /* on_error: three failures in a row close the connection with 1011 */
     const char *const *sandbox_allow; /* NULL-terminated library names opened on request: "io", "os", "debug", "package" */
     const struct script_module *modules; /* native modules of the embedding program */

@@ -25,6 +25,7 @@ struct handlers;
 struct lint;
 struct said;
 struct sources;
+struct sql_plan;
 struct task;
 struct watch_slot;
 
@@ -48,6 +49,7 @@ struct version {
     struct lint *lint;         /* owned: what lint.h remembers of it */
     struct list_node held;     /* tasks spawned while it was loading: they start when it begins */
     struct list_node timers;   /* its timers that are armed, suspended, or wait for it to begin */
+    struct sql_plan *sql_plans; /* owned: the databases that it has opened */
     size_t tasks;              /* tasks at work in it */
     bool live;                 /* it is the one that events go to */
     uint64_t events, errors;   /* since it went live: what happened, and what failed by its fault */
@@ -75,6 +77,8 @@ struct script {
     struct hub *hub;           /* owned */
     struct memory_store *memory; /* what stores in memory keep */
     bool owns_memory;          /* it is not borrowed from the configuration */
+    struct sql *sql;           /* the databases */
+    bool owns_sql;             /* they are not borrowed from the configuration */
     struct heap heap;          /* the VM's memory */
     struct watch_slot *watch;  /* what the watchdog sees of this worker */
     uint64_t epoch;            /* grows with every version that goes live */

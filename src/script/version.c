@@ -11,6 +11,7 @@
 #include "script/modules.h"
 #include "script/sandbox.h"
 #include "script/sources.h"
+#include "script/sql_plans.h"
 #include "script/task.h"
 #include "script/tide_state.h"
 
@@ -34,6 +35,7 @@ static void free_version(struct version *v)
     loop_timer_stop(s->loop, &v->age);
     handlers_free(s->L, v->handlers);
     lint_free(v->lint);
+    sql_plans_free(v);
     for (size_t i = 0; i < sizeof(refs) / sizeof(refs[0]); i++)
         script_unref(s->L, refs[i]);
     for (size_t i = 0; i < v->file_count; i++)
@@ -257,6 +259,7 @@ void version_settle(struct version *old)
 
 void version_begin(struct version *v)
 {
+    sql_plans_begin(v);
     while (!list_empty(&v->held)) {
         struct list_node *node = v->held.next;
 

@@ -263,6 +263,7 @@ static void add_type(struct found *f, const char *type, const char *name)
 static const char *const types[][2] = {
     {"moontide.conn", "conn"},   {"moontide.room", "room"},     {"moontide.user", "user"}, {"moontide.conn.remote", "remote"},
     {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"}, {"moontide.timer", "timer"},
+    {"moontide.db", "db"},       {"moontide.tx", "tx"},         {"moontide.blob", NULL},
     {"moontide.req", "req"},     {"moontide.headers", NULL},    {"moontide.shape", NULL},  {"moontide.errand", NULL},
 };
 
