@@ -1,5 +1,15 @@
 -- tide.sql: arguments, types, transactions, failures. (Files, threads and processes: test_store_sql.c and tests/e2e/test_sql.py.)
 
+-- What the client is sent next, once the other threads have answered.
+local function hear(client)
+  local said = client:receive()
+  while not said do
+    await()
+    said = client:receive()
+  end
+  return said
+end
+
 -- Runs code that waits in a handler of an app with the helpers of inside(), until it has ended.
 local function waits(code)
   load_app(([[
@@ -23,11 +33,7 @@ local function waits(code)
     return app]]))
   local client = open "/"
   client:text("local db = assert(tide.sql.open ':memory:') " .. code)
-  local said = client:receive()
-  while not said do
-    await()
-    said = client:receive()
-  end
+  local said = hear(client)
   assert(said == "the end", said)
   return client
 end
@@ -138,7 +144,7 @@ waits [[
   end), "went on") same(count(), 5)
   db:query "CREATE TABLE parent (id INTEGER PRIMARY KEY)" db:query "CREATE TABLE child (p REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)"
   fails("constraint", "FOREIGN KEY", db:transaction(function(tx) assert(tx:query "INSERT INTO child VALUES (1)") return "fine" end)) same(db:row "SELECT count(*) AS n FROM child".n, 0)
-  same(db:transaction(function(tx) tide.sleep(0) add(tx, 6) return count ~= nil end), true) same(count(), 6)
+  same(db:transaction(function(tx) add(tx, 6) return count ~= nil end), true) same(count(), 6)
   same(pcall(db.transaction, db, function(tx) for i = 1, 100 do add(tx, i) end return table.unpack({}, 1, 200) end), true) same(count(), 6)
   same(select("#", db:transaction(function(tx) return true, table.unpack({}, 1, 200) end)), 201)
   fails("denied", "db:transaction", db:transaction(function(tx) return tx:query "COMMIT" end)) same(count(), 6)
@@ -164,7 +170,7 @@ waits [[
       tide.sleep(1000)
     end)
   end)
-  tide.sleep(0) -- it has asked for its transaction, so what comes now waits for the end of that
+  db:query "SELECT 1" -- meanwhile it asks for its transaction, so what comes now waits for the end of that
   same(db:row "SELECT count(*) AS n FROM t".n, 2) same(unwound, true)
 ]]
 
@@ -174,9 +180,11 @@ load_app [[
   local app = {}
   app.why = select(2, pcall(db.query, db, "SELECT 1")) app.why2 = select(2, pcall(db.transaction, db, print))
   assert(app.why:find "db:query: not while loading: use on_start", app.why) assert(app.why2:find "not while loading", app.why2)
-  return {}
+  return { on_message = function(conn) local _, message, name = db:query "SELECT 1" conn:send(name .. " " .. message) end }
 ]]
-await()
+local client = open "/"
+client:text "?"
+assert(hear(client):find "^not_found migrations: .*/none: No such file")
 expect_error "tide.sql: migrations: .*/none: No such file"
 assert(app [[tide.sql.open "mysql://x" return {}]]:find "app.lua:1: .*SQLite files only: there is nothing for mysql://")
 assert(app [[tide.sql.open("a.db", { migrations = "a" }) tide.sql.open("a.db", { migrations = "b" }) return {}]]:find "other migrations")
