@@ -284,7 +284,8 @@ def test_shutdown(serve, connect, tmp_path, what):
     assert time.monotonic() - begin < (10 if sanitized() else 4)
     server.codes = {0, 1}  # handlers that had to be cut are told so
     with sqlite3.connect(tmp_path / "test.db") as db:
-        assert db.execute("SELECT count(*) FROM t").fetchone() == (0,)
+        # one that waits for its turn may still get it, when the transaction before it is rolled back
+        assert db.execute("SELECT count(*) FROM t WHERE v = 1").fetchone() == (0,)
 
 
 def test_files_that_are_none(serve, connect, tmp_path):
