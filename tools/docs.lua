@@ -13,7 +13,7 @@ local WIDTH = 130 -- of lines in pages
 -- Pages in the order of the index. Every file of docs/api is listed here.
 local ORDER = {
   "app", "shape", "conn", "req", "room", "user", "remote",
-  "tide", "task", "timer", "json", "crypto", "hasher", "log", "store", "memory", "env", "state",
+  "tide", "task", "timer", "json", "crypto", "hasher", "log", "store", "memory", "sql", "env", "state",
 }
 
 local function fail(...)

@@ -12,6 +12,7 @@
 ---@field log moontide.log
 ---stores of keys and values
 ---@field store moontide.store.table
+---@field sql moontide.sql
 ---variables of the environment
 ---@field env moontide.env
 ---a table that stays over reloads
