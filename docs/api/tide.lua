@@ -18,6 +18,7 @@
 ---@field store moontide.store.table
 ---the files of one folder
 ---@field files moontide.files
+---@field sql moontide.sql
 ---variables of the environment
 ---@field env moontide.env
 ---a table that stays over reloads

@@ -12,6 +12,7 @@
 #include "store/folder.h"
 #include "store/memory.h"
 #include "store/store.h"
+#include "store/sql.h"
 #include <unistd.h>
 
 enum { ASK_STOP = 1, ASK_RELOAD = 2, ASK_LEAVE = 4 };
@@ -145,6 +146,17 @@ static int open_store(struct server *s, bool check, char **error)
     return url ? open_redis(s, url, error) : 0;
 }
 
+static struct sql *create_sql(const struct server *s)
+{
+    const struct sql_config c = {
+        .log = s->log,
+        .folder = config_text(s->config, CONFIG_SQL_FOLDER),
+        .statement_ms = config_ms(s->config, CONFIG_SQL_TIMEOUT),
+        .transaction_ms = config_ms(s->config, CONFIG_SQL_TRANSACTION),
+    };
+    return sql_create(&c);
+}
+
 static int create_shared(struct server *s, const struct server_options *o, char **error)
 {
     size_t workers = config_number(s->config, CONFIG_WORKERS);
@@ -152,7 +164,8 @@ static int create_shared(struct server *s, const struct server_options *o, char 
     s->watchdog = script_watchdog_start();
     s->crew = hub_crew_create((unsigned)workers);
     s->memory = memory_store_create(STORE_MAX, clock_ms);
-    if (!s->script || !s->watchdog || !s->crew || !s->memory)
+    s->sql = create_sql(s);
+    if (!s->script || !s->watchdog || !s->crew || !s->memory || !s->sql)
         return MT_ENOMEM;
     int rc = open_folders(s, error);
     if (rc == 0)
@@ -173,6 +186,7 @@ static void destroy_shared(struct server *s)
     if (s->crew)
         hub_crew_destroy(s->crew);
     memory_store_destroy(s->memory);
+    sql_destroy(s->sql);
     if (s->net)
         net_shared_destroy(s->net);
     if (s->watchdog)
@@ -228,6 +242,7 @@ static int create_workers(struct server *s, const struct server_options *o, char
         .folder = s->folder,
         .disk = s->disk,
         .hashing = s->hashing,
+        .sql = s->sql,
         .script = s->script,
         .library = s->library,
         .modules = o->modules,
@@ -256,6 +271,8 @@ static void destroy_workers(struct server *s)
     pool_destroy(s->disk); /* what comes back is in the inboxes then */
     pool_destroy(s->hashing);
     s->disk = s->hashing = NULL;
+    if (s->sql)
+        sql_stop(s->sql);
     for (size_t i = 0; i < s->worker_count; i++)
         worker_destroy(s->workers[i]);
     mem_free(s->workers);

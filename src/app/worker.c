@@ -65,6 +65,7 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->disk = wc->disk;
     out->hashing = wc->hashing;
     out->files_open = config_number(c, CONFIG_FILES_OPEN);
+    out->sql = wc->sql;
     out->path = wc->script;
     out->library = wc->library;
     out->worker = number;

@@ -18,6 +18,7 @@ struct folder;
 struct memory_store;
 struct store;
 struct pool;
+struct sql;
 struct worker;
 
 /* The same for all workers of a server. All borrowed, for as long as they live. */
@@ -33,6 +34,7 @@ struct worker_config {
     struct store *store; /* durable; NULL: none */
     struct folder *folder;       /* of tide.files; NULL: none */
     struct pool *disk, *hashing; /* threads for its files, and for passwords */
+    struct sql *sql;
     const char *script, *library; /* library may be NULL */
     const struct script_module *modules;
     size_t module_count;

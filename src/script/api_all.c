@@ -11,6 +11,7 @@
 #include "script/api_queue.h"
 #include "script/api_room.h"
 #include "script/api_signal.h"
+#include "script/api_sql.h"
 #include "script/api_store.h"
 #include "script/api_task.h"
 #include "script/api_timer.h"
@@ -38,6 +39,7 @@ static const struct api apis[] = {
     {NULL, api_password_fill},
     {api_store_open, api_store_fill},
     {api_file_open, api_files_fill},
+    {api_sql_open, api_sql_fill},
     {api_task_open, api_task_fill},
     {api_timer_open, api_timer_fill},
     {api_queue_open, api_queue_fill},

@@ -15,6 +15,7 @@
 #include "script/vm.h"
 #include "script/watch.h"
 #include "store/memory.h"
+#include "store/sql.h"
 
 #include <lauxlib.h>
 #include <string.h>
@@ -123,6 +124,17 @@ static int open_memory(struct script *s, struct memory_store *shared)
     return s->memory ? 0 : MT_ENOMEM;
 }
 
+static int open_sql(struct script *s, struct sql *shared)
+{
+    struct sql_config c;
+
+    sql_defaults(&c);
+    c.log = s->log;
+    s->owns_sql = shared == NULL;
+    s->sql = shared ? shared : sql_create(&c);
+    return s->sql ? 0 : MT_ENOMEM;
+}
+
 static int open_parts(struct script *s, const struct script_config *c, char **error)
 {
     int rc = copy_config(s, c);
@@ -131,6 +143,8 @@ static int open_parts(struct script *s, const struct script_config *c, char **er
         rc = open_memory(s, c->memory);
     if (rc == 0 && !(s->files = files_create(c->folder, c->disk, c->files_open)))
         rc = MT_ENOMEM;
+    if (rc == 0)
+        rc = open_sql(s, c->sql);
     if (rc == 0 && !(s->watch = watch_join(c->watchdog)))
         rc = MT_ENOMEM;
     if (rc == 0 && !(s->hub = hub_create(s->loop, &room_hooks, s, c->crew, (unsigned)c->worker)))
@@ -230,6 +244,8 @@ void script_destroy(struct script *s)
     watch_part(s->config.watchdog, s->watch);
     if (s->owns_memory)
         memory_store_destroy(s->memory);
+    if (s->owns_sql)
+        sql_destroy(s->sql);
     buf_fini(&s->scratch);
     free_config(s);
     mem_free(s);

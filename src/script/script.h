@@ -19,6 +19,7 @@ struct memory_store;
 struct store; /* store/store.h */
 struct folder;
 struct pool;
+struct sql;
 struct watchdog; /* one per process or server: script_watchdog_* */
 
 struct script_module {
@@ -47,6 +48,7 @@ struct script_config {
     struct pool *disk;             /* threads for its files; borrowed. Only a probe has none */
     size_t files_open;             /* files.open: files that the scripts of this VM may have open, 1000 */
     struct pool *hashing;          /* threads for passwords; borrowed. Only a probe has none */
+    struct sql *sql;               /* the databases of tide.sql, for all workers; borrowed. NULL: the VM has its own */
     bool close_on_errors;          /* on_error: three failures in a row close the connection with 1011 */
     const char *const *sandbox_allow; /* NULL-terminated library names opened on request: "io", "os", "debug", "package" */
     const struct script_module *modules; /* native modules of the embedding program */

@@ -270,7 +270,8 @@ static const char *const types[][2] = {
     {"moontide.conn", "conn"},   {"moontide.room", "room"},     {"moontide.user", "user"},   {"moontide.conn.remote", "remote"},
     {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"},   {"moontide.timer", "timer"},
     {"moontide.req", "req"},     {"moontide.response", "res"},  {"moontide.headers", NULL},  {"moontide.shape", NULL},
-    {"moontide.file", "file"},   {"moontide.errand", NULL},     {"moontide.queue", "queue"},
+    {"moontide.file", "file"},   {"moontide.errand", NULL},     {"moontide.queue", "queue"}, {"moontide.db", "db"},
+    {"moontide.tx", "tx"},       {"moontide.blob", NULL},
 };
 
 static bool is_listed(const char *type)
