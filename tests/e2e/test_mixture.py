@@ -100,7 +100,7 @@ def rest(server, until, quiet):
         c = Control(control(server))
         status.update(c.ask("status"))
         c.close()
-        return status["handlers"]["tasks"] == 0 and status["connections"] == 0
+        return status["handlers"]["tasks"] == 0 and status["now"]["connections"] == 0
     until(settled, timeout=quiet, what="the end of all tasks")
     return status
 
@@ -117,7 +117,7 @@ def test_nothing_is_left_behind(serve, until, tmp_path, seconds):
         def mixture(duration, number):
             load = Load(server, duration, seed + number)
             asyncio.run(load.run(backend, 24))
-            assert set(load.errors) <= {"internal_never"} | {"busy", "timeout", "full", "not_found", "closed", "cancelled"}, load.errors
+            assert "internal" not in load.errors, f"seed {seed}: {load.errors}\n{server.log.text()}"
             assert load.answers.get("all", 0) > 50, f"seed {seed}"
             status = rest(server, until, 20)
             return status, asyncio.run(collected(server)), server.sockets(), server.rss()
@@ -125,7 +125,8 @@ def test_nothing_is_left_behind(serve, until, tmp_path, seconds):
         mixture(seconds / 4, 0)  # pools, caches and keep-alive connections have grown to their size
         first, lua, sockets, rss = mixture(seconds / 4, 1)
         last, lua_after, sockets_after, rss_after = mixture(seconds / 2, 2)
-        print(f"seed {seed}: {first} -> {last}; Lua {lua:.0f} -> {lua_after:.0f} KiB; sockets {sockets} -> {sockets_after}; "
+        handlers = [s["handlers"] for s in (first, last)]
+        print(f"seed {seed}: {handlers[0]} -> {handlers[1]}; Lua {lua:.0f} -> {lua_after:.0f} KiB; sockets {sockets} -> {sockets_after}; "
               f"RSS {rss >> 20} -> {rss_after >> 20} MiB", file=sys.stderr)
         assert sockets_after <= sockets + 2
         assert lua_after < lua * 1.3 + 512, "Lua grows"

@@ -35,7 +35,8 @@ class Backend:
         return self
 
     def start(self):
-        self.process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(self.port)], stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(self.port)], stdin=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
         while True:  # until it listens
             assert self.process.poll() is None, "the backend did not start"
             with socket.socket() as s:
