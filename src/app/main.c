@@ -58,7 +58,10 @@ static int serve(struct server *server)
 
 static void warn_of_few_files(const struct config *config)
 {
-    size_t wanted = config_number(config, CONFIG_LIMITS_CONNECTIONS), fit = signals_prepare_process(wanted);
+    size_t wanted = config_number(config, CONFIG_LIMITS_CONNECTIONS);
+    size_t clients = config_number(config, CONFIG_HTTP_CONNECTIONS) * config_number(config, CONFIG_WORKERS);
+    size_t fit = signals_prepare_process(wanted + clients);
+    fit = fit > clients ? fit - clients : 0;
     if (fit < wanted && config_source(config, CONFIG_LIMITS_CONNECTIONS) != CONFIG_DEFAULT)
         fprintf(stderr, "moontide: limits.connections is %zu, but the system allows open files for %zu (see ulimit -Hn)\n",
                 wanted, fit);
