@@ -50,6 +50,7 @@ static void read_http(const struct config *c, struct http_settings *out)
     out->body = config_number(c, CONFIG_HTTP_BODY);
     out->connections = config_number(c, CONFIG_HTTP_CONNECTIONS);
     out->per_host = config_number(c, CONFIG_HTTP_PER_HOST);
+    out->idle_ms = config_ms(c, CONFIG_HTTP_IDLE);
 }
 
 void worker_script_config(const struct worker_config *wc, int number, struct script_config *out)

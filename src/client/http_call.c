@@ -423,6 +423,7 @@ void http_call_stop(struct http_call *call, int code, const char *text)
     call->paused = false;
     call->at = 0;
     buf_fini(&call->body);
+    buf_fini(&call->head);
     buf_fini(&call->data);
 }
 

@@ -219,6 +219,8 @@ static int next_chunk(lua_State *L, struct response *r);
 static int end_of_body(lua_State *L, struct response *r)
 {
     r->over = true;
+    if (r->call)
+        http_call_stop(r->call, 0, ""); /* it has ended: what is left is its memory */
     lua_pushnil(L);
     return 1;
 }

@@ -350,3 +350,42 @@ def test_shutdown_while_waiting(http_caller, backend, what, handle):
     client.server.signal(signal.SIGTERM)
     assert client.server.wait(10) == 0
     server.wait_idle()
+
+
+def test_a_mixture_leaves_nothing(http_caller, connect, backend, until):
+    """Requests of every kind, ended in every way, by clients that come and go: sockets and tasks return to where they began."""
+    def handle(peer):
+        while got := peer.request():
+            path = got[0].split(" ")[1]
+            if path == "/mute":
+                peer.wait_closed()
+            if path == "/half":
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+                return
+            if path == "/stream":
+                peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                for _ in range(50):
+                    chunked(peer, "a line\n" * 1000)
+                peer.send("0\r\n\r\n")
+            else:
+                peer.answer("fine")
+
+    server = backend(handle)
+    client = http_caller(settings={"http.idle": "100ms", "http.per_host": 8})
+    first = client.server.sockets()
+    kinds = [("/", {}), ("/mute", {"opts": {"timeout": 0.05}}), ("/half", {}), ("/stream", {"read": "lines", "count": True, "opts": STREAM}),
+             ("/stream", {"read": "chunks", "stop": 1, "opts": STREAM}), ("/stream", {"opts": {"max_body": 1000}})]
+    for turn in range(10):
+        ws = connect(client.server)
+        for path, how in kinds * 5:
+            ws.text({"type": "start", "url": server.url + path, **how})
+        ws.text({"type": "start", "url": server.url + "/mute"})
+        if turn % 2:
+            ws.text({"type": "cancel"})
+            for _ in range(30):
+                ws.expect(type="done")
+        ws.bye()
+    assert client(server.url + "/")["body"] == "fine"
+    until(lambda: client.server.sockets() <= first, timeout=10, what=f"{first} sockets")
+    server.wait_idle()
+    assert " ERROR " not in client.server.log.text()
