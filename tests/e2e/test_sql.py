@@ -8,8 +8,8 @@ import threading
 import time
 
 import pytest
-from support.server import sanitized
-from support.wire import Closed
+from support.server import BIN, clean_environment, sanitized
+from support.wire import Closed, fetch
 
 # What most tests need: statements by message. A reply has the rows, or the message and name of the failure.
 APP = """
@@ -169,6 +169,44 @@ def test_a_transaction_is_alone(serve, connect):
     call(connect(server), "go", name="x")
     assert answer(b)["rows"] == [{"n": 2}]
     assert answer(a) == "held"
+
+
+def test_a_transaction_is_rolled_back_however_it_is_left(serve, connect):
+    server = serve("""
+    local tide = require "moontide"
+    local app = { on = {} }
+    local db = tide.sql.open "test.db"
+    function app.on_start() assert(db:query "CREATE TABLE IF NOT EXISTS t (v)") end
+    local function leave(how)
+      return db:transaction(function(tx)
+        assert(tx:query "INSERT INTO t VALUES (1)")
+        if how == "reject" then tide.reject(409, "not now") end
+        if how == "raise" then error "boom" end
+        while how == "endless" do end
+        return how
+      end)
+    end
+    function app.on_http(req)
+      local done = leave(req.query.how)
+      return 200, tostring(done)
+    end
+    function app.on.count() return db:row "SELECT count(*) AS n FROM t".n end
+    return app""", settings={"script.time": 0.2})
+    ws = connect(server)
+    for how, status in (("reject", 409), ("raise", 500), ("endless", 500)):
+        got = fetch(server.address, f"/?how={how}")
+        assert got.status == status, got
+        assert call(ws, "count") == 0, how
+    assert fetch(server.address, "/?how=well").body == b"well"
+    assert call(ws, "count") == 1
+
+
+def test_a_check_touches_nothing(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "1_a.sql").write_text("CREATE TABLE t (v);")
+    (tmp_path / "app.lua").write_text(app(options='{ migrations = "m" }'))
+    subprocess.run([BIN, "check", tmp_path / "app.lua"], env=clean_environment(), check=True, timeout=20)
+    assert sorted(os.listdir(tmp_path)) == ["app.lua", "m"]
 
 
 def test_another_process_holds_the_file(serve, connect, tmp_path):
