@@ -336,6 +336,30 @@ def test_files_that_are_none(serve, connect, tmp_path):
     fails("io", "later/test.db: unable to open", query, ws, "SELECT 1 AS one")
     (tmp_path / "later").mkdir()
     assert query(ws, "SELECT 1 AS one")["rows"] == [{"one": 1}]  # tried again, without a reload
+    assert (tmp_path / "later" / "test.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_migrations_of_a_file_that_is_not_there_yet(serve, connect, tmp_path):
+    """Nothing comes before them, however late the file can be opened."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "1_a.sql").write_text("CREATE TABLE t (v);")
+    ws = connect(serve(app("later/test.db", '{ migrations = "m" }')))
+    fails("io", "later/test.db: unable to open", query, ws, "SELECT 1")
+    (tmp_path / "later").mkdir()
+    assert count(ws) == 0
+
+
+def test_another_process_holds_the_file_at_the_start(serve, connect, tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "1_a.sql").write_text("CREATE TABLE t (v);")
+    other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("BEGIN IMMEDIATE")
+    server = serve(app(options='{ migrations = "m" }'))
+    server.log.wait("ERROR tide.sql: .*locked", 20)
+    other.execute("COMMIT")
+    other.close()
+    assert count(connect(server)) == 0
 
 
 def test_a_file_that_was_damaged(serve, connect, tmp_path):
