@@ -57,10 +57,11 @@ static struct sql_guard *push_guard(lua_State *L, struct sql_handle *h)
 {
     struct sql_guard *g = lua_newuserdatauv(L, sizeof(*g), 0);
 
-    *g = (struct sql_guard){.task = task_of(L), .db = h->db};
+    *g = (struct sql_guard){.task = task_of(L)};
     list_init(&g->node);
-    sql_ref(g->db);
     luaL_setmetatable(L, SQL_TX_TYPE);
+    g->db = h->db;
+    sql_ref(g->db);
     g->tx = sql_tx_create();
     g->rollback = mem_zalloc(1, sizeof(*g->rollback));
     if (!g->tx || !g->rollback)

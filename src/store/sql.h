@@ -62,8 +62,9 @@ enum sql_op {
     SQL_BEGIN,    /* of `tx`, which must be new */
     SQL_COMMIT,   /* of `tx`. Where it fails, that was rolled back */
     SQL_ROLLBACK, /* of `tx`, if it is open still. Cannot fail, never refused while there is a database */
-    SQL_PREPARE,  /* open the file and apply the migrations in the folder `text`, or none where that is empty. When it fails it is
-                     logged, if it is `loud`, and all that is asked for fails until another one goes well */
+    SQL_PREPARE, /* open the file and apply the migrations in the folder `text`, or none where that is empty. A failure is logged,
+                    if it is `loud`. Where that is the file's or the disk's, what is asked for next tries again; where a migration
+                    is at fault, all that is asked for fails like it until the next SQL_PREPARE */
 };
 
 struct sql_request {

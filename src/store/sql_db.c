@@ -8,9 +8,11 @@
 #include "base/mem.h"
 #include "store/sql_impl.h"
 #include <assert.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* ---- transactions, as their senders hold them ---- */
 
@@ -123,12 +125,23 @@ static int fail_open(struct sql_db *db, int code, char why[SQL_WHY_MAX])
     return code;
 }
 
+/* For the user of the server only; SQLite takes the mode for the files beside it. */
+static void make_private(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd >= 0)
+        close(fd);
+}
+
 static int ensure_open(struct sql_db *db, char why[SQL_WHY_MAX])
 {
     struct sqlite_options o = {.full_sync = true, .foreign_keys = true, .busy_ms = SQL_BUSY_MS};
 
     if (db->sqlite.db)
         return 0;
+    if (strcmp(db->path, ":memory:") != 0)
+        make_private(db->path);
     int err = sqlite_open(&db->sqlite, db->path, &o);
     if (err == MT_EDENIED || err == MT_EIO) { /* a file that may be read is better than none */
         struct sqlite reader = {0};
@@ -143,6 +156,35 @@ static int ensure_open(struct sql_db *db, char why[SQL_WHY_MAX])
         return fail_open(db, err, why);
     sql_guard_install(db);
     return 0;
+}
+
+static bool will_pass(int code)
+{
+    return code == MT_EBUSY || code == MT_EFULL || code == MT_EIO || code == MT_ENOMEM || code == MT_ECLOSED;
+}
+
+/* Whoever asks first may end before it is done: it is for all. */
+static int migrate(struct sql_db *db, char why[SQL_WHY_MAX])
+{
+    const struct sql_request *active = db->active;
+
+    db->active = NULL;
+    int err = sql_migrate(db, db->folder, why);
+    db->active = active;
+    if (will_pass(err))
+        return err;
+    db->folder[0] = '\0';
+    db->broken = err;
+    snprintf(db->broken_why, sizeof(db->broken_why), "%s", why);
+    return err;
+}
+
+/* 0, or why nothing can be asked for. */
+static int ensure_ready(struct sql_db *db, char why[SQL_WHY_MAX])
+{
+    int err = ensure_open(db, why);
+
+    return err == 0 && db->folder[0] ? migrate(db, why) : err;
 }
 
 /* ---- transactions ---- */
@@ -221,15 +263,9 @@ static void fail(struct sql_request *r, int code, const char *why)
 
 static void do_prepare(struct sql_db *db, struct sql_request *r)
 {
-    char folder[4096];
-
-    snprintf(folder, sizeof(folder), "%.*s", (int)r->text_len, (const char *)r->in.data);
+    snprintf(db->folder, sizeof(db->folder), "%.*s", (int)r->text_len, (const char *)r->in.data);
     db->broken = 0;
-    r->code = ensure_open(db, r->why);
-    if (r->code == 0 && folder[0]) {
-        r->code = db->broken = sql_migrate(db, folder, r->why);
-        snprintf(db->broken_why, sizeof(db->broken_why), "%s", r->why);
-    }
+    r->code = ensure_ready(db, r->why);
     if (r->code != 0 && r->loud)
         log_error(sql_config_of(db->sql)->log, NULL, "tide.sql: %s", r->why);
 }
@@ -255,7 +291,7 @@ static void carry_out(struct sql_db *db, struct sql_request *r)
         do_prepare(db, r);
     } else if (db->broken != 0) {
         fail(r, db->broken, db->broken_why);
-    } else if ((r->code = ensure_open(db, r->why)) == 0) {
+    } else if ((r->code = ensure_ready(db, r->why)) == 0) {
         if (r->op == SQL_BEGIN)
             do_begin(db, r);
         else if (r->op == SQL_COMMIT)

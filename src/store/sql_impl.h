@@ -7,6 +7,7 @@
 #include "loop/loop.h"
 #include "store/sql.h"
 #include "store/sqlite.h"
+#include <limits.h>
 #include <pthread.h>
 
 struct sql_tx {
@@ -42,6 +43,7 @@ struct sql_db {
     const struct sql_request *active; /* what is carried out; NULL: none */
     bool trusted;                     /* what runs is not a script's */
     const char *denied;               /* why the authorizer has refused a part of the statement; NULL: it has not */
+    char folder[PATH_MAX];            /* with migrations that are still to be applied; empty: none */
     int broken;                       /* why nothing works: a migration has failed; 0: all is well */
     char broken_why[SQL_WHY_MAX];
 };

@@ -8,8 +8,8 @@ import threading
 import time
 
 import pytest
-from support.server import sanitized
-from support.wire import Closed
+from support.server import BIN, clean_environment, sanitized
+from support.wire import Closed, fetch
 
 # What most tests need: statements by message. A reply has the rows, or the message and name of the failure.
 APP = """
@@ -171,6 +171,44 @@ def test_a_transaction_is_alone(serve, connect):
     assert answer(a) == "held"
 
 
+def test_a_transaction_is_rolled_back_however_it_is_left(serve, connect):
+    server = serve("""
+    local tide = require "moontide"
+    local app = { on = {} }
+    local db = tide.sql.open "test.db"
+    function app.on_start() assert(db:query "CREATE TABLE IF NOT EXISTS t (v)") end
+    local function leave(how)
+      return db:transaction(function(tx)
+        assert(tx:query "INSERT INTO t VALUES (1)")
+        if how == "reject" then tide.reject(409, "not now") end
+        if how == "raise" then error "boom" end
+        while how == "endless" do end
+        return how
+      end)
+    end
+    function app.on_http(req)
+      local done = leave(req.query.how)
+      return 200, tostring(done)
+    end
+    function app.on.count() return db:row "SELECT count(*) AS n FROM t".n end
+    return app""", settings={"script.time": 0.2})
+    ws = connect(server)
+    for how, status in (("reject", 409), ("raise", 500), ("endless", 500)):
+        got = fetch(server.address, f"/?how={how}")
+        assert got.status == status, got
+        assert call(ws, "count") == 0, how
+    assert fetch(server.address, "/?how=well").body == b"well"
+    assert call(ws, "count") == 1
+
+
+def test_a_check_touches_nothing(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "1_a.sql").write_text("CREATE TABLE t (v);")
+    (tmp_path / "app.lua").write_text(app(options='{ migrations = "m" }'))
+    subprocess.run([BIN, "check", tmp_path / "app.lua"], env=clean_environment(), check=True, timeout=20)
+    assert sorted(os.listdir(tmp_path)) == ["app.lua", "m"]
+
+
 def test_another_process_holds_the_file(serve, connect, tmp_path):
     server = serve(app())
     ws = connect(server)
@@ -298,6 +336,30 @@ def test_files_that_are_none(serve, connect, tmp_path):
     fails("io", "later/test.db: unable to open", query, ws, "SELECT 1 AS one")
     (tmp_path / "later").mkdir()
     assert query(ws, "SELECT 1 AS one")["rows"] == [{"one": 1}]  # tried again, without a reload
+    assert (tmp_path / "later" / "test.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_migrations_of_a_file_that_is_not_there_yet(serve, connect, tmp_path):
+    """Nothing comes before them, however late the file can be opened."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "1_a.sql").write_text("CREATE TABLE t (v);")
+    ws = connect(serve(app("later/test.db", '{ migrations = "m" }')))
+    fails("io", "later/test.db: unable to open", query, ws, "SELECT 1")
+    (tmp_path / "later").mkdir()
+    assert count(ws) == 0
+
+
+def test_another_process_holds_the_file_at_the_start(serve, connect, tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "1_a.sql").write_text("CREATE TABLE t (v);")
+    other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("BEGIN IMMEDIATE")
+    server = serve(app(options='{ migrations = "m" }'))
+    server.log.wait("ERROR tide.sql: .*locked", 20)
+    other.execute("COMMIT")
+    other.close()
+    assert count(connect(server)) == 0
 
 
 def test_a_file_that_was_damaged(serve, connect, tmp_path):

@@ -174,6 +174,28 @@ waits [[
   same(db:row "SELECT count(*) AS n FROM t".n, 2) same(unwound, true)
 ]]
 
+-- one object for each database, over reloads too, and what holds it keeps working
+local KEPT = [[
+  local tide = require "moontide"
+  local db = tide.sql.open "kept.db"
+  local app = {}
+  function app.on_start(reason)
+    if reason == "start" then tide.state.db = db assert(db:query "CREATE TABLE t (v)") end
+  end
+  function app.on_message(conn)
+    local held = tide.state.db
+    conn:send(tostring(held == db) .. " " .. held:row "SELECT count(*) AS n FROM t".n .. " %s")
+  end
+  return app
+]]
+load_app(KEPT:format "old")
+local client = open "/"
+client:text "?"
+assert(hear(client) == "true 0 old")
+assert(reload(KEPT:format "new") == nil)
+client:text "?"
+assert(hear(client) == "true 0 new")
+
 -- while a script loads nothing is opened, and nothing may be asked for
 load_app [[
   local db = tide.sql.open("loaded.db", { migrations = "none" })
@@ -182,7 +204,7 @@ load_app [[
   assert(app.why:find "db:query: not while loading: use on_start", app.why) assert(app.why2:find "not while loading", app.why2)
   return { on_message = function(conn) local _, message, name = db:query "SELECT 1" conn:send(name .. " " .. message) end }
 ]]
-local client = open "/"
+client = open "/"
 client:text "?"
 assert(hear(client):find "^not_found migrations: .*/none: No such file")
 expect_error "tide.sql: migrations: .*/none: No such file"
