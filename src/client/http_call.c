@@ -13,7 +13,10 @@
 #include <string.h>
 #include <strings.h>
 
-enum { PATIENCE_MAX_MS = 1000 * 1000 * 1000 }; /* libcurl counts in an int */
+enum {
+    PATIENCE_MAX_MS = 1000 * 1000 * 1000, /* libcurl counts in an int */
+    CONNECT_EXTRA_MS = 1000,              /* the owner gives up first, and says what it waited for */
+};
 
 /* ---- the guard ---- */
 
@@ -146,7 +149,7 @@ static CURLcode set_transport(struct http_call *call)
     rc |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)(call->stream ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
     rc |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
     rc |= curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    rc |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)call->patience_ms);
+    rc |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)call->patience_ms + CONNECT_EXTRA_MS);
     return rc;
 }
 

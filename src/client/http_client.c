@@ -37,6 +37,7 @@ static void close_multi(struct http_client *c)
     if (c->multi)
         curl_multi_cleanup(c->multi);
     c->multi = NULL;
+    c->broken = false;
     loop_timer_stop(c->loop, &c->timer);
 }
 
@@ -50,7 +51,6 @@ static void end_all(struct http_client *c)
         call_end(call);
     }
     close_multi(c);
-    c->broken = false;
 }
 
 static void tell_ends(struct http_client *c)

@@ -258,7 +258,7 @@ static int request(lua_State *L)
         return luaL_error(L, "not enough memory");
     int rc = http_call_start(call, &c);
     api_free_scratch(L);
-    return rc == 0 ? response_wait(L, ms, c.stream, c.limit) : response_push_failure(L, call);
+    return rc == 0 ? response_wait(L, ms, c.stream, c.limit) : response_push_failure(L);
 }
 
 /* http.request(method, url, opts) -> res | nil, message, name */

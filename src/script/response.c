@@ -55,15 +55,19 @@ struct http_call *response_push(lua_State *L, struct http_client *c)
     return r->call;
 }
 
-int response_push_failure(lua_State *L, const struct http_call *call)
-{
-    return script_push_failure(L, http_call_text(call), err_name(http_call_code(call)));
-}
-
 static void drop_call(struct response *r)
 {
     http_call_destroy(r->call);
     r->call = NULL;
+}
+
+int response_push_failure(lua_State *L)
+{
+    struct response *r = lua_touserdata(L, -1);
+    int n = script_push_failure(L, http_call_text(r->call), err_name(http_call_code(r->call)));
+
+    drop_call(r);
+    return n;
 }
 
 /* For both waits, when nobody waits any more. A task that is cancelled while it reads takes the stream with it: nobody else is
@@ -123,13 +127,9 @@ static int finish_request(lua_State *L, void *arg, int code)
     r->reader = NULL;
     if (code == MT_ETIMEOUT)
         return push_timeout(L, r);
-    if (!http_call_has_head(r->call) || (!r->stream && http_call_code(r->call) != 0)) {
-        int n = response_push_failure(L, r->call);
-        drop_call(r);
-        return n;
-    }
+    if (!http_call_has_head(r->call) || (!r->stream && http_call_code(r->call) != 0))
+        return response_push_failure(L);
     make_fields(L, r);
-    lua_pushvalue(L, 1);
     return 1;
 }
 
@@ -139,7 +139,7 @@ int response_wait(lua_State *L, int64_t ms, bool stream, size_t longest)
     struct response *r = lua_touserdata(L, -1);
 
     lua_replace(L, 1);
-    lua_settop(L, 1);
+    lua_settop(L, 1); /* where it stays while the task waits */
     r->ms = ms;
     r->stream = stream;
     r->longest = longest;

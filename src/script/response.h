@@ -13,7 +13,7 @@ struct http_call *response_push(lua_State *L, struct http_client *c);
 /* The object is on top, and its call has begun: wait for the answer, or for its head where it is a stream. `longest` bounds a
  * line of a stream. Use as `return response_wait(...)`, after task_check_wait. */
 int response_wait(lua_State *L, int64_t ms, bool stream, size_t longest);
-/* Pushes nil, message, name for a call that failed. Returns 3. */
-int response_push_failure(lua_State *L, const struct http_call *call);
+/* The object is on top, and its call has failed or did not begin: pushes nil, message, name and returns 3. The call is gone. */
+int response_push_failure(lua_State *L);
 void api_response_open(lua_State *L);
 #endif

@@ -355,7 +355,7 @@ def test_answers_that_break_off(client, backend):
         peer.reset()
 
     assert client(backend(resets).url)["failed"] == "closed"
-    assert client(backend(lambda peer: peer.reset()).url)["failed"] == "closed"
+    assert client(backend(lambda peer: (peer.request(), peer.reset())).url)["failed"] == "closed"
 
 
 def test_answers_that_are_none(client, backend):

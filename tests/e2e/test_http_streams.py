@@ -142,7 +142,7 @@ def test_json_of_a_stream_raises(client, backend):
     client.ws.text({"type": "fetch", "id": 1, "url": server.url, "decode": True, "opts": STREAM})
     client.ws.expect(type="error", id=1, code="internal")
     server.wait_idle()  # <close> has ended it
-    assert "a stream is read with res:lines" in client.server.log.text()
+    client.server.log.wait("a stream is read with res:lines")
 
 
 def test_lines_are_bounded(client, backend):
