@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 static const struct file {
-    const char *name;
+    const char *name;           /* in the new folder */
     const unsigned char *bytes; /* NULL: an empty file */
-    const size_t *size;
+    const size_t *size;         /* of bytes */
 } files[] = {
     {"app.lua", new_app, &new_app_size},
     {"moontide.conf.lua", new_config, &new_config_size},

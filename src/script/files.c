@@ -229,7 +229,7 @@ static const char *failure_text(const struct file_errand *e, int code)
     case MT_ENOT_FOUND:
         return "no such file";
     case MT_EDENIED:
-        return "no plain file, or not allowed";
+        return "not a plain file, or not allowed";
     case MT_EINVALID:
         return "the file system does not take this name";
     case MT_EFULL:
