@@ -80,7 +80,8 @@ const struct config_key config_keys[CONFIG_COUNT] = {
                 "event in twenty failed. 0 leaves that to `moontide rollback`."},
     [CONFIG_RELOAD_AGE] = {.name = "reload.age",
         .type = CONFIG_SECONDS, .initial = "10min", .min = 0, .max = 604800,
-        .help = "How long handlers that wait may go on in a version that was replaced; then they are cancelled. 0 is for ever."},
+        .help = "How long handlers that wait, and what is in queues, may go on in a version that was replaced; then they are "
+                "cancelled. 0 is for ever."},
     [CONFIG_SANDBOX_ALLOW] = {.name = "sandbox.allow",
         .type = CONFIG_LIST, .initial = "", .choices = libraries,
         .help = "Lua libraries to open to scripts although they reach outside of the server."},
@@ -165,6 +166,7 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .help = "Time for the reply to a close frame."},
     [CONFIG_SHUTDOWN_TIMEOUT] = {.name = "shutdown.timeout",
         .type = CONFIG_SECONDS, .initial = "5s", .min = 0, .max = 3600, .live = true,
-        .help = "Time between the wish to stop and the end: on_stop, closing every connection with 1001, flushing."},
+        .help = "Time between the wish to stop and the end: on_stop, closing every connection with 1001, handlers at work, "
+                "queues, flushing."},
 };
 /* clang-format on */

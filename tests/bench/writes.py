@@ -1,9 +1,8 @@
-"""writes.py - the scenario `writes` of run.py: how long an echo takes while others write to the store as fast as it goes.
+"""writes.py - the scenario `writes` of run.py: how long an echo takes while others write to the store (store.file) as fast as it goes.
 
 Messages come at a fixed rate, far below what the server can do, so that latency shows what holds them up. Times with writes and
 times without them take turns.
 """
-import dataclasses
 import json
 import pathlib
 import sys
@@ -18,6 +17,7 @@ RATE = 2000  # echoes a second, over all connections
 CONNECTIONS = 100
 WRITERS = 64  # tasks of each worker that write
 WINDOW = 0.5  # seconds with writes, then as many without
+REST = 0.1  # until those are done that were begun
 
 # What every worker does when it is told to: keys of its own, values of a hundred bytes.
 WRITE = """
@@ -41,17 +41,8 @@ end
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
-    workers: int
-    where: str  # of the store
-
-    @property
-    def name(self):
-        return f"{self.workers} worker{'s' * (self.workers > 1)}, store in {self.where}"
-
-
-PLACES = tuple(Place(workers, where) for workers in (1, 2) for where in ("memory", "a file"))
+def name_of(workers):
+    return f"{workers} worker{'s' * (workers > 1)}"
 
 
 def alternate(server, load, count):
@@ -64,21 +55,21 @@ def alternate(server, load, count):
         fetch(server.address, "/write")
         time.sleep(WINDOW)
         fetch(server.address, "/rest")
-        load.tell("e")
         rates.append((written() - before) / (time.monotonic() - begin))
+        time.sleep(REST)
+        load.tell("e")
         load.check()
         time.sleep(WINDOW)
     return sorted(rates)[len(rates) // 2]
 
 
-def measure(bench, place, count):
+def measure(bench, workers, count):
+    """The thread that writes the file has a core beside those of the workers, as far as there are any."""
     with tempfile.TemporaryDirectory(prefix="moontide-", dir=bench.folder) as folder:
         script = pathlib.Path(folder, "app.lua")
         script.write_text(storm.version(1, rooms=CONNECTIONS, slow=0, app=WRITE.replace("WRITERS", str(WRITERS))))
-        settings = {"workers": place.workers, "log.level": "warn"}
-        if place.where == "a file":
-            settings["store.file"] = f"{folder}/store.db"
-        server = program.Server(script, settings=settings, wrap=("taskset", "-c", ",".join(map(str, bench.cores[:place.workers]))))
+        settings = {"workers": workers, "log.level": "warn", "store.file": f"{folder}/store.db"}
+        server = program.Server(script, settings=settings, wrap=("taskset", "-c", ",".join(map(str, bench.cores[:workers + 1]))))
         bench.wait_for_quiet()
         with server, storm.Load(server.port, CONNECTIONS, CONNECTIONS, "rate", RATE,
                                 wrap=("taskset", "-c", str(bench.load_core))) as load:
@@ -90,15 +81,15 @@ def measure(bench, place, count):
 
 
 def run(bench, progress):
-    """{place: [result]}"""
+    """{workers: [result]}"""
     program.BIN, storm.LOAD = str(bench.servers.program), str(bench.folder / "storm_load")
     count, results = 4 if bench.options.quick else 20, {}
-    for place in PLACES:
-        progress(f"writes: {place.name}")
+    for workers in (1, 2):
+        progress(f"writes: {name_of(workers)}")
         try:
-            results[place.name] = [measure(bench, place, count)]
+            results[name_of(workers)] = [measure(bench, workers, count)]
         except (AssertionError, OSError, RuntimeError) as error:
-            results[place.name] = [{"error": str(error).split("\n", 1)[0]}]
+            results[name_of(workers)] = [{"error": str(error).split("\n", 1)[0]}]
     progress("")
     return results
 
