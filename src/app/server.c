@@ -58,17 +58,6 @@ static int open_folders(struct server *s, char **error)
     return rc ? fail_folder(CONFIG_STATIC, folder, rc, error) : 0;
 }
 
-static struct sql *create_sql(const struct server *s)
-{
-    const struct sql_config c = {
-        .log = s->log,
-        .folder = config_text(s->config, CONFIG_SQL_FOLDER),
-        .statement_ms = config_ms(s->config, CONFIG_SQL_TIMEOUT),
-        .transaction_ms = config_ms(s->config, CONFIG_SQL_TRANSACTION),
-    };
-    return sql_create(&c);
-}
-
 static int copy_pairs(struct server *s)
 {
     size_t count = config_list_count(s->config, CONFIG_TLS);
@@ -96,6 +85,17 @@ static void free_pairs(struct server *s)
         mem_free((char *)s->tls[i].key);
     }
     mem_free(s->tls);
+}
+
+static struct sql *create_sql(const struct server *s)
+{
+    const struct sql_config c = {
+        .log = s->log,
+        .folder = config_text(s->config, CONFIG_SQL_FOLDER),
+        .statement_ms = config_ms(s->config, CONFIG_SQL_TIMEOUT),
+        .transaction_ms = config_ms(s->config, CONFIG_SQL_TRANSACTION),
+    };
+    return sql_create(&c);
 }
 
 static int create_shared(struct server *s, const struct server_options *o, char **error)
