@@ -14,7 +14,10 @@
 #include "script/script.h"
 
 struct dev;
+struct folder;
 struct memory_store;
+struct store;
+struct pool;
 struct sql;
 struct worker;
 
@@ -28,6 +31,9 @@ struct worker_config {
     struct net_shared *net;
     struct hub_crew *crew;
     struct memory_store *memory;
+    struct store *store; /* durable; NULL: none */
+    struct folder *folder;       /* of tide.files; NULL: none */
+    struct pool *disk, *hashing; /* threads for its files, and for passwords */
     struct sql *sql;
     const char *script, *library; /* library may be NULL */
     const struct script_module *modules;

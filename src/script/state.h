@@ -21,6 +21,7 @@
 #include "script/script.h"
 #include <lua.h>
 
+struct files;
 struct handlers;
 struct lint;
 struct said;
@@ -48,6 +49,7 @@ struct version {
     struct handlers *handlers; /* owned: the checked table */
     struct lint *lint;         /* owned: what lint.h remembers of it */
     struct list_node held;     /* tasks spawned while it was loading: they start when it begins */
+    struct list_node queues;   /* those of tide.queue that its work is in */
     struct list_node timers;   /* its timers that are armed, suspended, or wait for it to begin */
     struct sql_plan *sql_plans; /* owned: the databases that it has opened */
     size_t tasks;              /* tasks at work in it */
@@ -76,7 +78,9 @@ struct script {
     struct log *log;
     struct hub *hub;           /* owned */
     struct memory_store *memory; /* what stores in memory keep */
+    struct http_client *http;  /* owned; NULL until a script asks another server for something */
     bool owns_memory;          /* it is not borrowed from the configuration */
+    struct files *files;       /* owned: what tide.files has under way */
     struct sql *sql;           /* the databases */
     bool owns_sql;             /* they are not borrowed from the configuration */
     struct heap heap;          /* the VM's memory */
@@ -103,7 +107,7 @@ struct script {
     struct list_node pool;     /* finished tasks with their coroutine, to be used again */
     size_t pooled;
     size_t task_count, waiting; /* alive, and waiting among them */
-    size_t at_work;             /* handlers and hooks among them: what script_stop waits for */
+    size_t at_work;             /* handlers, hooks and items of queues among them: what script_stop waits for */
     struct buf scratch;         /* for one message being built; valid until the next user */
     int state_ref;              /* tide.state */
     int behind_ref;             /* the guard of its fields while they are hidden, see tide_state.h */

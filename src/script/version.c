@@ -5,6 +5,7 @@
  */
 #include "script/version.h"
 
+#include "script/api_queue.h"
 #include "script/api_timer.h"
 #include "script/handlers.h"
 #include "script/lint.h"
@@ -33,6 +34,7 @@ static void free_version(struct version *v)
 
     list_remove(&v->node);
     loop_timer_stop(s->loop, &v->age);
+    api_queue_leave(v);
     handlers_free(s->L, v->handlers);
     lint_free(v->lint);
     sql_plans_free(v);
@@ -63,6 +65,7 @@ struct version *version_create(struct script *s, struct sources *sources)
     v->refs = 1;
     v->env_ref = v->loaded_ref = v->tide_ref = v->app_ref = v->fresh_ref = v->before_ref = LUA_NOREF;
     list_init(&v->held);
+    list_init(&v->queues);
     list_init(&v->timers);
     loop_timer_init(&v->age, on_age);
     list_add_tail(&s->versions, &v->node);
