@@ -14,7 +14,8 @@ local WIDTH = 130 -- of lines in pages
 -- Pages in the order of the index. Every file of docs/api is listed here.
 local ORDER = {
   "app", "shape", "conn", "req", "room", "user", "remote",
-  "tide", "task", "queue", "timer", "json", "crypto", "hasher", "log", "store", "env", "state",
+  "tide", "task", "queue", "timer", "json", "crypto", "hasher", "password", "store",
+  "sql", "http", "res", "files", "file", "log", "env", "state",
 }
 
 local function fail(...)

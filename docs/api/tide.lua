@@ -8,10 +8,17 @@
 ---@field json moontide.json
 ---digests, random bytes, encodings
 ---@field crypto moontide.crypto
+---requests to other servers
+---@field http moontide.http
+---passwords are kept as hashes
+---@field password moontide.password
 ---lines for the server's log; `print` writes an info line too
 ---@field log moontide.log
 ---stores of keys and values
 ---@field store moontide.store.table
+---the files of one folder
+---@field files moontide.files
+---@field sql moontide.sql
 ---variables of the environment
 ---@field env moontide.env
 ---a table that stays over reloads

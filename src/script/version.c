@@ -12,6 +12,7 @@
 #include "script/modules.h"
 #include "script/sandbox.h"
 #include "script/sources.h"
+#include "script/sql_plans.h"
 #include "script/task.h"
 #include "script/tide_state.h"
 
@@ -36,6 +37,7 @@ static void free_version(struct version *v)
     api_queue_leave(v);
     handlers_free(s->L, v->handlers);
     lint_free(v->lint);
+    sql_plans_free(v);
     for (size_t i = 0; i < sizeof(refs) / sizeof(refs[0]); i++)
         script_unref(s->L, refs[i]);
     for (size_t i = 0; i < v->file_count; i++)
@@ -260,6 +262,7 @@ void version_settle(struct version *old)
 
 void version_begin(struct version *v)
 {
+    sql_plans_begin(v);
     while (!list_empty(&v->held)) {
         struct list_node *node = v->held.next;
 

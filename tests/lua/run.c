@@ -267,10 +267,11 @@ static void add_type(struct found *f, const char *type, const char *name)
 
 /* The name under which scripts know objects of a type; NULL: they never hold one, or it has nothing but what tables have. */
 static const char *const types[][2] = {
-    {"moontide.conn", "conn"},   {"moontide.room", "room"},     {"moontide.user", "user"},  {"moontide.conn.remote", "remote"},
-    {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"},  {"moontide.queue", "queue"},
-    {"moontide.timer", "timer"}, {"moontide.req", "req"},       {"moontide.headers", NULL}, {"moontide.shape", NULL},
-    {"moontide.errand", NULL},
+    {"moontide.conn", "conn"},   {"moontide.room", "room"},     {"moontide.user", "user"},   {"moontide.conn.remote", "remote"},
+    {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"},   {"moontide.timer", "timer"},
+    {"moontide.req", "req"},     {"moontide.response", "res"},  {"moontide.headers", NULL},  {"moontide.shape", NULL},
+    {"moontide.file", "file"},   {"moontide.errand", NULL},     {"moontide.queue", "queue"}, {"moontide.db", "db"},
+    {"moontide.tx", "tx"},       {"moontide.blob", NULL},
 };
 
 static bool is_listed(const char *type)
