@@ -61,6 +61,12 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->watchdog = wc->watchdog;
     out->crew = wc->crew;
     out->memory = wc->memory;
+    out->durable = wc->store;
+    out->folder = wc->folder;
+    out->disk = wc->disk;
+    out->hashing = wc->hashing;
+    out->files_open = config_number(c, CONFIG_FILES_OPEN);
+    out->sql = wc->sql;
     out->path = wc->script;
     out->library = wc->library;
     out->worker = number;
@@ -356,6 +362,7 @@ static void add_script_stats(struct script_stats *sum, const struct script_stats
     sum->events += s->events;
     sum->errors += s->errors;
     sum->client_errors += s->client_errors;
+    sum->late_answers += s->late_answers;
     sum->budget_kills += s->budget_kills;
     sum->memory += s->memory;
     sum->tasks += s->tasks;

@@ -4,10 +4,14 @@
 #include "script/api_crypto.h"
 #include "script/api_env.h"
 #include "script/api_http.h"
+#include "script/api_files.h"
 #include "script/api_json.h"
 #include "script/api_log.h"
+#include "script/api_password.h"
+#include "script/api_queue.h"
 #include "script/api_room.h"
 #include "script/api_signal.h"
+#include "script/api_sql.h"
 #include "script/api_store.h"
 #include "script/api_task.h"
 #include "script/api_timer.h"
@@ -32,9 +36,13 @@ static const struct api apis[] = {
     {NULL, api_log_fill},
     {NULL, api_env_fill},
     {api_crypto_open, api_crypto_fill},
+    {NULL, api_password_fill},
     {api_store_open, api_store_fill},
+    {api_file_open, api_files_fill},
+    {api_sql_open, api_sql_fill},
     {api_task_open, api_task_fill},
     {api_timer_open, api_timer_fill},
+    {api_queue_open, api_queue_fill},
     {NULL, api_reject_fill},
     {api_req_open, NULL},
     {api_response_open, api_http_fill},
