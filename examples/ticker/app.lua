@@ -6,7 +6,8 @@
 --   <- {"type": "price", "symbol": "COD", "price": 4.81, "at": ...}     at once, and with every change
 local tide = require "moontide"
 local URL = tide.env.PRICES_URL or "http://localhost:8766/prices"
-local EVERY, LONGEST = 1, 30                               -- seconds between two questions, and at most when it fails
+local EVERY = tonumber(tide.env.POLL_SECONDS) or 1         -- from one answer to the next question
+local LONGEST = 30 * EVERY                                 -- when it fails again and again
 
 local app = { on = {}, jobs = {} }
 local SYMBOL = "string 1..12"
