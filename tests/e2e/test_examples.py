@@ -17,18 +17,19 @@ from support.wire import Closed, Refused, Socket, fetch
 
 EXAMPLES = REPO / "examples"
 OURS = ["history", "webhook", "ticker", "login", "tokens"]
+KEEPS = {"history": ["sql.folder"], "webhook": ["store.file"], "login": ["sql.folder", "store.file"]}
 SECRET = "whsec_" + base64.b64encode(b"a key of the tests").decode()
 
 
 @pytest.fixture
 def example(serve, tmp_path):
     """example(name, script="app.lua", **options) -> Server, with its pages; what it keeps is in the test's own folder."""
-    def start(name, script="app.lua", env=None, settings=None, **options):
+    def start(name, script="app.lua", env=None, **options):
         folder = EXAMPLES / name
         flags = ["--static", folder / "page"] if script == "app.lua" else []
-        kept = {"store.file": tmp_path / f"{name}-store.db", "sql.folder": tmp_path}
-        env = {"WEBHOOK_SECRET": SECRET, **(env or {})}
-        return serve(folder / script, *flags, env=env, settings={**kept, **(settings or {})}, **options)
+        where = {"sql.folder": tmp_path, "store.file": tmp_path / "store.db"}
+        settings = {key: where[key] for key in KEEPS.get(name, [])}
+        return serve(folder / script, *flags, env={"WEBHOOK_SECRET": SECRET, **(env or {})}, settings=settings, **options)
     return start
 
 
