@@ -61,11 +61,16 @@ end)
 
 app.on.chat = member(function(conn, msg)
   local at = tide.now()
-  local done, err, name = db:query("INSERT INTO messages (room, author, text, at) VALUES (?, ?, ?, ?)",
-                                   msg.room, conn.user, msg.text, at)
-  if not done then return nil, err, name end                  -- nobody hears what is not kept
-  tide.room(msg.room):send { type = "chat", room = msg.room, id = done.last_id, author = conn.user, text = msg.text, at = at }
-  return { id = done.last_id }
+  local id, err, name = db:transaction(function(tx)           -- both or none
+    local rows, err, name = tx:query("INSERT INTO messages (room, author, text, at) VALUES (?, ?, ?, ?)",
+                                     msg.room, conn.user, msg.text, at)
+    if not rows then return nil, err, name end
+    assert(tx:query("INSERT INTO words (rowid, text) VALUES (?, ?)", rows.last_id, msg.text))
+    return rows.last_id
+  end)
+  if not id then return nil, err, name end                    -- nobody hears what is not kept
+  tide.room(msg.room):send { type = "chat", room = msg.room, id = id, author = conn.user, text = msg.text, at = at }
+  return { id = id }
 end)
 
 return app

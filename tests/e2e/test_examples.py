@@ -39,16 +39,26 @@ def kill(server):
     server.kill()
 
 
-def ask(ws, kind, **fields):
-    """The data of the reply to a message; what else comes meanwhile is passed over."""
+def answer_to(ws, kind, fields):
+    """The reply or error reply to a message; what else comes meanwhile is passed over."""
     ws.text({"type": kind, "id": kind, **fields})
-    return until_type(ws, "reply", id=kind).get("data")
+    while (got := ws.json()).get("id") != kind:
+        pass
+    return got
+
+
+def ask(ws, kind, **fields):
+    """The data of the reply."""
+    got = answer_to(ws, kind, fields)
+    assert got["type"] == "reply", got
+    return got.get("data")
 
 
 def refused(ws, kind, **fields):
     """The code of the error reply."""
-    ws.text({"type": kind, "id": kind, **fields})
-    return until_type(ws, "error", id=kind)["code"]
+    got = answer_to(ws, kind, fields)
+    assert got["type"] == "error", got
+    return got["code"]
 
 
 def until_type(ws, kind, **fields):
