@@ -52,6 +52,7 @@ end
 app.on.earlier = member(function(_, msg) return page(msg.room, msg.before) end)
 
 app.on.search = member(function(_, msg)
+  if not msg.text:find "%S" then return nil, "a word to look for", "invalid" end
   local words = msg.text:gsub("%S+", function(word) return '"' .. word:gsub('"', '""') .. '"*' end)   -- no operators of FTS5
   local rows, err, name = db:query([[
     SELECT id, author, messages.text, at FROM words JOIN messages ON messages.id = words.rowid
