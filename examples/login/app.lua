@@ -115,7 +115,7 @@ local function tell_online(room)
   for i, member in ipairs(room:members()) do names[i] = member.user end
   room:send({ type = "online", names = names }, { key = "online" })
 end
-app.rooms = { online = { on_join = tell_online, on_leave = tell_online } }
+app.rooms = { online = { current = true, on_join = tell_online, on_leave = tell_online } }   -- once per person; each tab gets the newest
 
 app.routes = {
   ["/"] = app, ["/register"] = post(register), ["/login"] = post(login), ["/logout"] = post(logout), ["/me"] = { on_http = me },
