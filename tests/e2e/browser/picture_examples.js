@@ -4,6 +4,7 @@
 "use strict";
 const { execFileSync } = require("node:child_process");
 const path = require("node:path");
+const WebSocket = require("ws");
 const { REPO, launch } = require("./server.js");
 const { SECRET, example, start, startBackend, clean } = require("./example.js");
 const { at, says, shows } = require("./suite.js");
