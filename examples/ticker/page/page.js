@@ -39,7 +39,7 @@ function watch() {
 function showFeed() {
   const why = $("feed").dataset.message;
   if (why === undefined) return;
-  const text = !why ? "Prices as the API gives them, once a second."
+  const text = !why ? "Prices as the API gives them."
     : `The price API does not answer (${why}). Asking again in ${Math.max(0, Math.ceil((next - Date.now()) / 1000))} s.`;
   if ($("feed").textContent !== text) $("feed").textContent = text;
 }
@@ -85,7 +85,8 @@ function card(symbol) {
     change.textContent = difference ? `${difference > 0 ? "▲" : "▼"} ${Math.abs(difference).toFixed(2)}` : "";
     change.className = difference > 0 ? "up" : "down";
     const low = Math.min(...values), high = Math.max(...values);
-    const points = values.map((v, i) => [100 - (values.length - 1 - i) * 100 / (SPAN - 1), high === low ? 15 : 28 - 26 * (v - low) / (high - low)]);
+    const step = 100 / (Math.max(values.length, 20) - 1); // few points begin at the right, more use the whole width
+    const points = values.map((v, i) => [100 - (values.length - 1 - i) * step, high === low ? 15 : 28 - 26 * (v - low) / (high - low)]);
     line.setAttribute("points", points.map((p) => p.join(",")).join(" "));
   }
   cards.set(symbol, { figure, draw });

@@ -48,16 +48,21 @@ const scenes = {
     return [[server, api], (page) => page.waitForFunction(() => document.querySelectorAll("figure").length === 8
       && document.querySelector("polyline").points.length > 20, undefined, { timeout: 60000 })];
   },
-  async login() {
-    const server = await start("login");
-    let number = 0;
-    return [[server], async (page) => {
-      const name = ["ann", "bob", "cyd", "dan"][number++]; // the windows stay open: each sees those before it
+  async login(browser) {
+    const server = await start("login"), names = ["bob", "cyd", "ann", "dan", "eve", "fay"];
+    const bring = async (page) => {
+      const name = names.shift(); // the windows stay open: each sees those before it
       await at(page, "name").fill(name);
       await at(page, "password").fill("correct horse");
       await at(page, "register").click();
       await shows(at(page, "online"), name);
-    }];
+    };
+    for (let n = 0; n < 2; n++) {
+      const page = await browser.newPage();
+      await page.goto(server.url);
+      await bring(page);
+    }
+    return [[server], bring];
   },
   async tokens() {
     const backend = await startBackend("tokens", "backend.lua");
@@ -85,7 +90,7 @@ async function main() {
   const browser = await launch();
   for (const [name, scene] of Object.entries(scenes)) {
     if (only && only !== name) continue;
-    const [servers, bring] = await scene();
+    const [servers, bring] = await scene(browser);
     if (folder) {
       for (const scheme of ["light", "dark"]) {
         await shot(browser, servers[0], bring, WIDE, scheme, path.join(folder, `${name}-${scheme}.png`));
