@@ -19,7 +19,6 @@ local ABOUT = {
 }
 
 local function answer_to(prompt)
-  prompt = prompt:lower()
   for _, entry in ipairs(ABOUT) do
     if prompt:find(entry[1], 1, true) then return entry[2] end
   end
@@ -29,7 +28,7 @@ local function event(value) return "data: " .. tide.json.encode(value) .. "\n\n"
 
 function app.on_http(req)
   if req.path ~= "/answer" or req.method ~= "POST" then return end
-  local prompt = req:json { prompt = "string 1..4000" }.prompt
+  local prompt = req:json { prompt = "string 1..4000" }.prompt:lower()
   local next_word, count, over = answer_to(prompt):gmatch "%S+%s*", 0, false
   return 200, function()                                   -- a body that is a function goes out piece by piece
     if over then return nil end

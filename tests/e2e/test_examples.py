@@ -416,7 +416,7 @@ def test_tokens_with_its_backend(example, connect):
 
     pieces, end = answer(1, "What is the Tide?")
     assert end == {"type": "end", "ask": 1, "how": "done"} and len(pieces) > 30 and "".join(pieces).startswith("The sea rises")
-    pieces, end = answer(2, "break, moon")
+    pieces, end = answer(2, "Break, moon")
     assert end["how"] == "failed" and len(pieces) == 11 and "".join(pieces).startswith("The moon goes")
     ann.text({"type": "ask", "ask": 3, "text": "tide"})
     ann.expect(type="piece", ask=3)

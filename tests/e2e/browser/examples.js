@@ -189,7 +189,7 @@ const tests = {
     await answers.nth(1).getByText("Ask again").click();
     await says(answers.nth(2), "The sea rises");
 
-    await at(page, "text").fill("break the tide");
+    await at(page, "text").fill("Break the tide");
     await at(page, "send").click();
     await says(answers.nth(2), "Stopped."); // one answer at a time
     await says(answers.nth(3), /It failed: /);
