@@ -1,7 +1,7 @@
 -- app.lua - a price ticker: one job polls an HTTP API, everybody who watches a symbol gets its price.
 --
 --   <- {"type": "feed", "ok": true, "symbols": ["COD", ...], ...}       at once, and after each question to the API
---   <- {"type": "feed", "ok": false, "message": "...", "pause": 4}      it fails, and is asked again in 4 seconds
+--   <- {"type": "feed", "ok": false, "reason": "refused", "pause": 4}    it fails, and is asked again in 4 seconds
 --   -> {"type": "watch", "symbols": ["COD", "EEL"]}
 --   <- {"type": "price", "symbol": "COD", "price": 4.81, "at": ...}     at once, and with every change
 local tide = require "moontide"
@@ -17,9 +17,9 @@ app.rooms   = { ["price:*"] = { current = true }, feed = { current = true } }   
 app.accepts = { watch = { symbols = { SYMBOL, max = 100 } } }
 
 local function ask()
-  local res, err = tide.http.get(URL, { timeout = 5, max_body = 1 << 20 })
-  if not res then return nil, err end
-  if res.status ~= 200 then return nil, "the API answers with " .. res.status end
+  local res, err, name = tide.http.get(URL, { timeout = 5, max_body = 1 << 20 })
+  if not res then return nil, err, name end
+  if res.status ~= 200 then return nil, "status " .. res.status, "invalid" end
   return res:json(ANSWER)
 end
 
@@ -39,11 +39,12 @@ end
 function app.jobs.poll()                                   -- one, however many workers there are; again at a reload
   local last, symbols, failures = {}, tide.json.array {}, 0
   while true do
-    local answer, err = ask()
+    local answer, err, name = ask()
     if answer then symbols = publish(answer.prices, last) end
     failures = answer and 0 or failures + 1
     local pause = math.min(EVERY * 2 ^ failures, LONGEST)
-    tide.room("feed"):send({ type = "feed", ok = answer ~= nil, message = err, pause = pause, symbols = symbols }, { key = "feed" })
+    if err then tide.log.warn("the API fails", { error = err, pause = pause }) end   -- strangers hear only the name
+    tide.room("feed"):send({ type = "feed", ok = answer ~= nil, reason = name, pause = pause, symbols = symbols }, { key = "feed" })
     tide.sleep(pause)
   end
 end

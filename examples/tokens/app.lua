@@ -15,25 +15,26 @@ app.accepts = {
 
 local PIECE = { text = "string" }                           -- of the backend: {"text": "..."}; what it sends besides is passed over
 
-local function stream(conn, ask, prompt)                   -- -> how it ended, and why
+local function stream(conn, ask, prompt)                   -- -> nothing, or why it failed and what the log should know
   local res <close>, err = tide.http.post(URL, { json = { prompt = prompt }, stream = true, timeout = 30 })
-  if not res then return "failed", err end
-  if res.status ~= 200 then return "failed", "the backend answers with " .. res.status end
+  if not res then return "the backend cannot be reached", err end
+  if res.status ~= 200 then return "the backend refuses to answer", "status " .. res.status end
   for line in res:lines() do
     local data = line:match "^data: (.+)$"
-    if data == "[DONE]" then return "done" end
+    if data == "[DONE]" then return end
     local event = tide.check(tide.json.decode(data), PIECE)
     if event then
       conn:send { type = "piece", ask = ask, text = event.text }
       conn:drain()                                         -- a slow reader slows the backend down
     end
   end
-  return "failed", res.error or "the answer has no end"
+  return "the answer broke off", res.error or "it ended without [DONE]"
 end
 
 local function answer(conn, ask, prompt)
-  local how, message = stream(conn, ask, prompt)
-  conn:send { type = "end", ask = ask, how = how, message = message }
+  local why, more = stream(conn, ask, prompt)
+  if why then tide.log.warn(why, { error = more }) end
+  conn:send { type = "end", ask = ask, how = why and "failed" or "done", message = why }
 end
 
 local function stop(conn)                                  -- cancels: `res` closes, which ends the request to the backend

@@ -3,6 +3,7 @@
 
 const $ = (id) => document.getElementById(id);
 const SPAN = 60; // points of a line
+const WHY = { refused: "cannot be reached", timeout: "does not answer", closed: "broke off", invalid: "answers nonsense", json: "answers nonsense" };
 const cards = new Map(); // symbol -> { figure, values, draw }
 let symbols = [], off = new Set(JSON.parse(localStorage.getItem("off") || "[]"));
 let next = 0; // when the API is asked again, milliseconds
@@ -13,7 +14,7 @@ const server = live({
     next = Date.now() + 1000 * message.pause;
     $("feed").classList.toggle("down", !message.ok);
     document.body.classList.toggle("old", !message.ok);
-    $("feed").dataset.message = message.ok ? "" : message.message;
+    $("feed").dataset.reason = message.ok ? "" : message.reason;
     showFeed();
     if (message.symbols.length && String(message.symbols) !== String(symbols)) {
       symbols = message.symbols;
@@ -37,10 +38,10 @@ function watch() {
 }
 
 function showFeed() {
-  const why = $("feed").dataset.message;
-  if (why === undefined) return;
-  const text = !why ? "Prices as the API gives them."
-    : `The price API does not answer (${why}). Asking again in ${Math.max(0, Math.ceil((next - Date.now()) / 1000))} s.`;
+  const reason = $("feed").dataset.reason;
+  if (reason === undefined) return;
+  const text = !reason ? "Prices as the API gives them."
+    : `The price API ${WHY[reason] || `fails (${reason})`}. Asking again in ${Math.max(0, Math.ceil((next - Date.now()) / 1000))} s.`;
   if ($("feed").textContent !== text) $("feed").textContent = text;
 }
 

@@ -121,10 +121,10 @@ const tests = {
     assert.strictEqual(await page.locator("figure").count(), 7);
     await fits(page);
     await api.kill();
-    await says(at(page, "feed"), /does not answer .* Asking again in \d/);
+    await says(at(page, "feed"), /(cannot be reached|broke off)\. Asking again in \d/);
     const late = await open(browser, server);
     await late.locator("figure").nth(7).waitFor(); // the last prices there were
-    await says(at(late, "feed"), "does not answer");
+    await says(at(late, "feed"), "cannot be reached");
     const again = await startBackend("ticker", "api.lua", api.address);
     await says(at(page, "feed"), "Prices as the API gives them");
     await at(page, "symbols").getByText("EEL").click();
