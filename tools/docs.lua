@@ -4,16 +4,18 @@
 --   lua5.4 tools/docs.lua --check    write nothing; exit 1 when a page is stale, a link or an example of the docs is broken
 --   lua5.4 tools/docs.lua --names    list what is annotated, for tests/lua/registered.lua, which compares it with the VM
 --
--- Runs in the root of the tree. A source file is what LuaLS reads, with four rules of our own, so that pages can be made of it:
+-- Runs in the root of the tree. A source file is what LuaLS reads, with five rules of our own, so that pages can be made of it:
 -- the second line is `-- TITLE: summary`; text about a field stands in the lines above its @field; the text about a parameter or
--- result follows ` # `; a line that begins with `Fails:` names errors of the closed list in src/base/err.h.
+-- result follows ` # `; a line that begins with `Fails:` names errors of the closed list in src/base/err.h; `@class A : B` has the
+-- functions of B, which is on the same page, too.
 local API, MANUAL, ERRORS, HANDLERS = "docs/api", "docs/manual", "src/base/err.h", "src/script/handlers.c"
 local WIDTH = 130 -- of lines in pages
 
 -- Pages in the order of the index. Every file of docs/api is listed here.
 local ORDER = {
   "app", "shape", "conn", "req", "room", "user", "remote",
-  "tide", "task", "timer", "json", "crypto", "hasher", "log", "store", "memory", "env", "state",
+  "tide", "task", "queue", "timer", "json", "crypto", "hasher", "password", "store",
+  "sql", "http", "res", "files", "file", "log", "env", "state",
 }
 
 local function fail(...)
@@ -63,7 +65,9 @@ end
 local tags = {}
 
 function tags.class(block, rest)
-  block.class = rest:match "^([%w_.]+)$" or fail("unreadable @class %s", rest)
+  block.class, block.parent = rest:match "^([%w_.]+)$", nil
+  if not block.class then block.class, block.parent = rest:match "^([%w_.]+) : ([%w_.]+)$" end
+  if not block.class then fail("unreadable @class %s", rest) end
   block.class_text = take_text(block)
 end
 
@@ -106,7 +110,7 @@ local function close_function(page, block, owner, separator, name, arguments)
 end
 
 local function close_class(page, block, variable)
-  local class = { name = block.class, alias = block.alias, variable = variable, text = block.class_text }
+  local class = { name = block.class, parent = block.parent, alias = block.alias, variable = variable, text = block.class_text }
   class.fields, class.functions = block.fields, {}
   page.classes[#page.classes + 1] = class
   if variable then page.by_local[variable] = class end
@@ -399,12 +403,18 @@ end
 -- known by having no local table; the handler table is read, not registered.
 local function names_of(pages)
   local out = {}
+  local function add_functions_of(class, prefix)
+    for _, f in ipairs(class.functions) do out[#out + 1] = prefix .. f.separator .. f.name end
+  end
   for _, page in ipairs(pages) do
     for i, class in ipairs(page.classes) do
       if class.variable and page.name ~= "app" then
         local prefix = i == 1 and page.title or class.variable
         for _, f in ipairs(class.fields) do out[#out + 1] = prefix .. "." .. f.name end
-        for _, f in ipairs(class.functions) do out[#out + 1] = prefix .. f.separator .. f.name end
+        add_functions_of(class, prefix)
+        for _, other in ipairs(page.classes) do
+          if other.name == class.parent then add_functions_of(other, prefix) end
+        end
       end
     end
   end

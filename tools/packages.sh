@@ -24,6 +24,7 @@ packages_test=(
     "python3-aiohttp: a client that must work"
     "curl: a client that must work"
     "redis-server: a server that the tests talk to"
+    "iproute2: a network of their own for tests"
     "nginx-light: a server that the tests talk to"
     "openssl: certificates for the tests"
     "chromium: the browser tests"

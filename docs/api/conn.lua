@@ -94,6 +94,24 @@ function conn:leave(room) end
 ---@return string? name
 function conn:rooms() end
 
+---Ask the client something and wait for its answer. The message gets an `id` of the server's own; the client answers it with
+---`{"type":"reply","id":...,"data":...}`, or with `{"type":"error","id":...,"code":...,"message":...}`, see
+---[the protocol](../protocol.md#questions-of-the-server). The answer does not go through `app.on`, and nobody but this connection can
+---give it. It is what a client says: check it (`tide.check`) before you rely on it.
+---
+---A handler may ask the connection whose message it handles. The answer is taken before the messages that wait behind the handler.
+---
+---Waits: for the client's answer.
+---Fails: `timeout`; `closed` (also when the connection ends before it has answered); `full` (10,000 questions of this connection are
+---open); `overflow`, `nomem`; and what the client's error said: its message, and its code as the name ("failed" where it gave none).
+---Raises: when the table has an `id`, is a list, or cannot be written as JSON; while a script loads; where waiting is impossible.
+---@param message table # sent as JSON, with the id added
+---@param opts? moontide.request_opts # how long to wait
+---@return any data # `data` of the reply; true when it has none
+---@return string? message
+---@return string? name
+function conn:request(message, opts) end
+
 ---Wait until everything that was queued has been given to the system, so that a long answer is sent as fast as the client reads
 ---it.
 ---
@@ -115,6 +133,11 @@ function conn:drain(timeout) end
 ---@return string? message
 ---@return string? name
 function conn:spawn(fn, ...) end
+
+---Options of `conn:request` and `tide.user(id):request`. An unknown option raises.
+---@class moontide.request_opts
+---seconds to wait for the answer, from 0; 10 by default
+---@field timeout? number
 
 ---Options of every send: `conn`, user, room and `tide.broadcast`. An unknown option raises.
 ---@class moontide.send_opts

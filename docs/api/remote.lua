@@ -54,3 +54,15 @@ function remote:join(room, info) end
 ---@return string? message
 ---@return string? name
 function remote:leave(room) end
+
+---As [`conn:request`](conn.md). When the connection is another worker's, question and answer go there and back.
+---
+---Waits: for the client's answer.
+---Fails: `offline` (no open connection has this id), `closed` (it ended before it answered), `busy` (the inbox of its worker is full),
+---and as `conn:request`.
+---@param message table # sent as JSON, with the id added
+---@param opts? moontide.request_opts # how long to wait
+---@return any data # `data` of the reply; true when it has none
+---@return string? message
+---@return string? name
+function remote:request(message, opts) end

@@ -8,10 +8,17 @@
 ---@field json moontide.json
 ---digests, random bytes, encodings
 ---@field crypto moontide.crypto
+---requests to other servers
+---@field http moontide.http
+---passwords are kept as hashes
+---@field password moontide.password
 ---lines for the server's log; `print` writes an info line too
 ---@field log moontide.log
 ---stores of keys and values
 ---@field store moontide.store.table
+---the files of one folder
+---@field files moontide.files
+---@field sql moontide.sql
 ---variables of the environment
 ---@field env moontide.env
 ---a table that stays over reloads
@@ -36,6 +43,8 @@ function tide.sleep(seconds) end
 
 ---Start work that belongs to no connection. It begins when the running handler waits or ends, and goes on over reloads in the
 ---version that started it.
+---
+---Raises: when so many tasks and handlers are alive as `script.memory` has room for, which is one for each 4 KiB (65536 by default).
 ---@param fn fun(...: any) # runs in a coroutine of its own
 ---@param ... any # its arguments
 ---@return moontide.task task
@@ -68,6 +77,12 @@ function tide.after(seconds, fn, ...) end
 ---@param fn fun(elapsed: number) # gets the seconds since its last call
 ---@return moontide.timer timer
 function tide.every(seconds, fn) end
+
+---A bounded queue of work. May be made while the script loads, as a local at its top. See [queue](queue.md).
+---@param fn fun(...: any) # does one item; may wait
+---@param opts? moontide.queue_opts # workers and limit
+---@return moontide.queue queue
+function tide.queue(fn, opts) end
 
 ---A room is one over all workers: members hear what is sent to it, and are counted, wherever they are connected.
 ---@param name string # 1 to 256 bytes

@@ -60,5 +60,19 @@ function user:join(room, info) end
 ---@return string? name
 function user:leave(room) end
 
+---Ask every connection of this person, and wait for the first reply; the answers of the others are dropped. An error of one of them
+---is the result only when nobody is left who could still reply. Everything else is as for [`conn:request`](conn.md).
+---
+---Waits: for the first reply.
+---Fails: `offline` (nobody there), `timeout`, `closed` (all have gone without an answer), `busy` (the inboxes of their workers are
+---full), and as `conn:request`.
+---Raises: as `conn:request`.
+---@param message table # sent as JSON, with the id added
+---@param opts? moontide.request_opts # how long to wait
+---@return any data # `data` of the reply; true when it has none
+---@return string? message
+---@return string? name
+function user:request(message, opts) end
+
 ---@return integer count # open connections of this person, 0 for nobody
 function user:count() end

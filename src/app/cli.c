@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include <unistd.h>
 
-static const char *const commands[] = {"run", "check", "version", "help", "status", "reload", "rollback", "versions", NULL};
+static const char *const commands[] = {"run", "check", "new", "version", "help", "status", "reload", "rollback", "versions", NULL};
 
 struct args {
     int count, at;      /* arguments, and the next to read */
@@ -159,7 +159,7 @@ static int take_name(struct cli *c, struct args *a, const char *word, char **err
     }
     if (first && !a->plain && !looks_like_script(word))
         return fail_command(word, error);
-    if (c->script || c->command > CLI_CHECK)
+    if (c->script || c->command > CLI_NEW)
         return config_fail(error, MT_EINVALID, "unexpected argument \"%s\"", word);
     c->script = word;
     return 0;
@@ -171,9 +171,9 @@ static int check_flags(const struct cli *c, char **error)
     const char *command = commands[c->command], *odd = NULL;
     if (c->command == CLI_HELP || c->command == CLI_VERSION)
         return 0;
-    if (c->command >= CLI_STATUS)
+    if (c->command >= CLI_NEW)
         odd = c->file ? "--config" : c->setting_count ? c->settings[0].flag : NULL;
-    else
+    if (c->command <= CLI_NEW && !odd)
         odd = c->control ? "--control" : c->json ? "--json" : NULL;
     return odd ? config_fail(error, MT_EINVALID, "moontide %s takes no %s; see moontide help %s", command, odd, command) : 0;
 }
@@ -194,6 +194,8 @@ int cli_parse(int argc, char *const *argv, struct cli *out, char **error)
     }
     if (rc == 0 && out->command <= CLI_CHECK && !out->script)
         rc = config_fail(error, MT_EINVALID, "which script? For example: moontide %s chat.lua", commands[out->command]);
+    if (rc == 0 && out->command == CLI_NEW && !out->script)
+        rc = config_fail(error, MT_EINVALID, "which folder? For example: moontide new chat");
     return rc == 0 ? check_flags(out, error) : rc;
 }
 

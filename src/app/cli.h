@@ -3,8 +3,8 @@
 #define MT_APP_CLI_H
 #include "app/config.h"
 
-/* Up to CLI_CHECK they take a script; from CLI_STATUS on they are for a running server. */
-enum cli_command { CLI_RUN, CLI_CHECK, CLI_VERSION, CLI_HELP, CLI_STATUS, CLI_RELOAD, CLI_ROLLBACK, CLI_VERSIONS };
+/* Up to CLI_CHECK they take a script, CLI_NEW a folder; from CLI_STATUS on they are for a running server. */
+enum cli_command { CLI_RUN, CLI_CHECK, CLI_NEW, CLI_VERSION, CLI_HELP, CLI_STATUS, CLI_RELOAD, CLI_ROLLBACK, CLI_VERSIONS };
 
 struct cli_setting {
     char *key;         /* owned; "limits.message" */
@@ -15,7 +15,7 @@ struct cli_setting {
 
 struct cli {
     enum cli_command command;
-    const char *script;           /* of run and check; borrowed from argv */
+    const char *script;           /* of run and check; of new: the folder. Borrowed from argv */
     const char *file;             /* --config; borrowed, NULL when not given */
     struct cli_setting *settings; /* owned, in the order given */
     size_t setting_count;

@@ -10,6 +10,7 @@ static const char overview[] = "moontide " MT_VERSION ": a real-time server that
                                "  moontide run SCRIPT [flags]     serve SCRIPT; saving it makes the new behaviour live\n"
                                "  moontide SCRIPT [flags]         the same\n"
                                "  moontide check SCRIPT [flags]   test settings, certificates and script without serving\n"
+                               "  moontide new FOLDER             make a small app, with a page and settings, to begin with\n"
                                "  moontide status                 what a running server does\n"
                                "  moontide reload                 reload script, certificates and settings of a running server\n"
                                "  moontide rollback               bring the version before back\n"
@@ -55,6 +56,16 @@ static const char check[] = "moontide check SCRIPT [flags]: test settings, certi
                             "Exit code: 0 when the server would start, 1 when certificates, folders or the script are at fault,\n"
                             "2 for wrong flags and settings.\n";
 
+static const char new[] =
+    "moontide new FOLDER: make a small app to begin with\n"
+    "\n"
+    "A chat with rooms (app.lua), a page for it (public/index.html) and settings (moontide.conf.lua) that keep what is said\n"
+    "in data/store.db. FOLDER must not be there, or be empty. The app runs at once:\n"
+    "\n"
+    "  cd FOLDER && moontide run app.lua --config moontide.conf.lua\n"
+    "\n"
+    "Exit code: 0, 1 when the folder cannot be made or is not empty, 2 for wrong flags.\n";
+
 static const char control[] =
     "  --control PATH  the control socket of the server. Without it MOONTIDE_CONTROL_PATH, else the only server\n"
     "                  of this user: moontide-*.sock in $XDG_RUNTIME_DIR and in /tmp/moontide-UID\n"
@@ -91,7 +102,8 @@ static const char help[] = "moontide help [COMMAND|config]: print help\n";
 
 int cli_print_help(const char *topic, bool markdown, struct buf *out, char **error)
 {
-    static const char *const topics[] = {"run", "check", "version", "help", "status", "reload", "rollback", "versions", "config", NULL};
+    static const char *const topics[] = {"run",    "check",    "new",      "version", "help", "status",
+                                         "reload", "rollback", "versions", "config",  NULL};
     if (!topic)
         return buf_add_text(out, overview);
     if (strcmp(topic, "config") == 0)
@@ -100,6 +112,8 @@ int cli_print_help(const char *topic, bool markdown, struct buf *out, char **err
         return buf_addf(out, run, flags);
     if (strcmp(topic, "check") == 0)
         return buf_addf(out, check, flags);
+    if (strcmp(topic, "new") == 0)
+        return buf_add_text(out, new);
     if (strcmp(topic, "status") == 0)
         return buf_addf(out, status, control);
     if (strcmp(topic, "reload") == 0)

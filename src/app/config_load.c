@@ -137,5 +137,7 @@ int config_check(const struct config *c, char **error)
         if (config_wants_tls(c, *item) && config_list_count(c, CONFIG_TLS) == 0)
             return config_fail(error, MT_EINVALID,
                                "listen = \"%s\" asks for TLS, but there is no certificate: set tls to CERT,KEY", *item);
+    if (config_text(c, CONFIG_STORE_FILE) && config_text(c, CONFIG_STORE_URL))
+        return config_fail(error, MT_EINVALID, "store.file and store.url are both set: tide.store lives in one place");
     return 0;
 }

@@ -1,6 +1,7 @@
 /* main.c - the program: reads the command line, makes the server, and turns every outcome into a message and an exit code. */
 #include "app/cli.h"
 #include "app/cli_admin.h"
+#include "app/cli_new.h"
 #include "app/server.h"
 #include "app/signals.h"
 #include "base/err.h"
@@ -58,7 +59,10 @@ static int serve(struct server *server)
 
 static void warn_of_few_files(const struct config *config)
 {
-    size_t wanted = config_number(config, CONFIG_LIMITS_CONNECTIONS), fit = signals_prepare_process(wanted);
+    bool has_files = config_text(config, CONFIG_FILES_FOLDER) != NULL;
+    size_t each = config_number(config, CONFIG_HTTP_CONNECTIONS) + (has_files ? config_number(config, CONFIG_FILES_OPEN) : 0);
+    size_t wanted = config_number(config, CONFIG_LIMITS_CONNECTIONS);
+    size_t fit = signals_prepare_process(wanted, each * config_number(config, CONFIG_WORKERS));
     if (fit < wanted && config_source(config, CONFIG_LIMITS_CONNECTIONS) != CONFIG_DEFAULT)
         fprintf(stderr, "moontide: limits.connections is %zu, but the system allows open files for %zu (see ulimit -Hn)\n",
                 wanted, fit);
@@ -66,7 +70,7 @@ static void warn_of_few_files(const struct config *config)
 
 static int run(const struct cli *cli)
 {
-    const struct server_options options = {.script = cli->script};
+    const struct server_options options = {.script = cli->script, .check = cli->command == CLI_CHECK};
     struct config *config = NULL;
     struct server *server = NULL;
     char *error = NULL;
@@ -85,6 +89,19 @@ static int run(const struct cli *cli)
     return code;
 }
 
+static int make_new(const struct cli *cli)
+{
+    char *error = NULL;
+    int rc = cli_new_run(cli->script, &error);
+    if (rc)
+        return leave(EXIT_START, rc, error);
+    printf("There is an app in %s now. It runs by\n\n"
+           "    cd %s && moontide run app.lua --config moontide.conf.lua\n\n"
+           "and talks at http://localhost:8765/ then.\n",
+           cli->script, cli->script);
+    return EXIT_FINE;
+}
+
 int main(int argc, char **argv)
 {
     struct cli cli;
@@ -96,6 +113,8 @@ int main(int argc, char **argv)
         code = print_help(&cli);
     else if (cli.command == CLI_VERSION)
         puts("moontide " MT_VERSION);
+    else if (cli.command == CLI_NEW)
+        code = make_new(&cli);
     else if (cli.command >= CLI_STATUS)
         code = cli_admin_run(&cli);
     else

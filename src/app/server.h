@@ -16,6 +16,7 @@ struct server_options {
     const char *script;                  /* copied */
     const struct script_module *modules; /* native modules; borrowed until server_destroy */
     size_t module_count;
+    bool check; /* it is only to be found out whether it would start: nothing is taken that another server may have */
 };
 
 /* Load everything: certificates, static folder, script. Nothing listens yet. Takes `config` (checked by config_check), also when

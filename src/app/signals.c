@@ -74,10 +74,11 @@ void signals_close(struct signals *s)
     mem_free(s);
 }
 
-size_t signals_prepare_process(size_t connections)
+size_t signals_prepare_process(size_t connections, size_t files)
 {
     struct rlimit limit;
-    rlim_t wanted = connections + OTHER_FILES;
+    size_t others = files + OTHER_FILES;
+    rlim_t wanted = connections + others;
     signal(SIGPIPE, SIG_IGN);
     if (wanted > MOST_FILES)
         wanted = MOST_FILES;
@@ -88,5 +89,5 @@ size_t signals_prepare_process(size_t connections)
     struct rlimit changed = {wanted, limit.rlim_max};
     if (setrlimit(RLIMIT_NOFILE, &changed) == 0)
         limit = changed;
-    return limit.rlim_cur > OTHER_FILES ? (size_t)limit.rlim_cur - OTHER_FILES : (size_t)limit.rlim_cur;
+    return limit.rlim_cur > others ? (size_t)limit.rlim_cur - others : (size_t)limit.rlim_cur;
 }

@@ -43,6 +43,16 @@ void worker_read_limits(const struct config *c, struct net_options *o)
     o->ping_timeout = config_ms(c, CONFIG_PING_TIMEOUT);
 }
 
+static void read_http(const struct config *c, struct http_settings *out)
+{
+    out->ca = config_text(c, CONFIG_HTTP_CA);
+    out->allow_private = config_bool(c, CONFIG_HTTP_PRIVATE);
+    out->body = config_number(c, CONFIG_HTTP_BODY);
+    out->connections = config_number(c, CONFIG_HTTP_CONNECTIONS);
+    out->per_host = config_number(c, CONFIG_HTTP_PER_HOST);
+    out->idle_ms = config_ms(c, CONFIG_HTTP_IDLE);
+}
+
 void worker_script_config(const struct worker_config *wc, int number, struct script_config *out)
 {
     const struct config *c = wc->config;
@@ -51,6 +61,12 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->watchdog = wc->watchdog;
     out->crew = wc->crew;
     out->memory = wc->memory;
+    out->durable = wc->store;
+    out->folder = wc->folder;
+    out->disk = wc->disk;
+    out->hashing = wc->hashing;
+    out->files_open = config_number(c, CONFIG_FILES_OPEN);
+    out->sql = wc->sql;
     out->path = wc->script;
     out->library = wc->library;
     out->worker = number;
@@ -61,6 +77,7 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->memory_limit = config_number(c, CONFIG_SCRIPT_MEMORY);
     out->close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;
     out->sandbox_allow = config_list(c, CONFIG_SANDBOX_ALLOW);
+    read_http(c, &out->http);
     out->modules = wc->modules;
     out->module_count = wc->module_count;
 }
@@ -345,6 +362,7 @@ static void add_script_stats(struct script_stats *sum, const struct script_stats
     sum->events += s->events;
     sum->errors += s->errors;
     sum->client_errors += s->client_errors;
+    sum->late_answers += s->late_answers;
     sum->budget_kills += s->budget_kills;
     sum->memory += s->memory;
     sum->tasks += s->tasks;

@@ -14,7 +14,11 @@
 #include "script/script.h"
 
 struct dev;
+struct folder;
 struct memory_store;
+struct store;
+struct pool;
+struct sql;
 struct worker;
 
 /* The same for all workers of a server. All borrowed, for as long as they live. */
@@ -27,6 +31,10 @@ struct worker_config {
     struct net_shared *net;
     struct hub_crew *crew;
     struct memory_store *memory;
+    struct store *store; /* durable; NULL: none */
+    struct folder *folder;       /* of tide.files; NULL: none */
+    struct pool *disk, *hashing; /* threads for its files, and for passwords */
+    struct sql *sql;
     const char *script, *library; /* library may be NULL */
     const struct script_module *modules;
     size_t module_count;

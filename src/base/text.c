@@ -212,6 +212,29 @@ int text_unpercent(struct buf *out, struct slice text, bool plus)
     return 0;
 }
 
+int text_form(struct buf *out, struct slice text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*-._";
+
+    if (text.len > SIZE_MAX / 4 || buf_reserve(out, 3 * text.len) < 0)
+        return MT_ENOMEM;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+
+        if (c != '\0' && strchr(plain, c)) {
+            out->data[out->len++] = c;
+        } else if (c == ' ') {
+            out->data[out->len++] = '+';
+        } else {
+            out->data[out->len++] = '%';
+            out->data[out->len++] = (unsigned char)digits[c >> 4];
+            out->data[out->len++] = (unsigned char)digits[c & 15];
+        }
+    }
+    return 0;
+}
+
 /* ---- JSON strings ---- */
 
 static int add_escaped(struct buf *out, unsigned char c)

@@ -15,6 +15,8 @@ int text_base64(struct buf *out, const void *data, size_t len, bool url); /* 0 o
 int text_unbase64(struct buf *out, struct slice text, bool url);
 /* RFC 3986 percent decoding; `plus` also turns + into a blank (forms, queries). 0, MT_EMALFORMED (bad %xx), MT_ENOMEM. */
 int text_unpercent(struct buf *out, struct slice text, bool plus);
+/* Adds `text` as application/x-www-form-urlencoded has names and values: a blank is +. 0 or MT_ENOMEM. */
+int text_form(struct buf *out, struct slice text);
 /* Adds `text` as a JSON string with quotes. Bytes that are not UTF-8 become U+FFFD. 0 or MT_ENOMEM. */
 int text_json_string(struct buf *out, struct slice text);
 #endif

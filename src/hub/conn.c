@@ -79,6 +79,7 @@ void conn_detach(struct conn *c)
     if (!c->session)
         return;
     c->session = NULL;
+    ask_conn_gone(c);
     c->hub->everyone.sessions[c->seat] = NULL;
     for (struct membership *ms = c->rooms; ms; ms = ms->next)
         ms->room->fan.sessions[ms->seat] = NULL;
@@ -96,6 +97,7 @@ void conn_close(struct conn *c)
     fan_remove(&h->everyone, c->seat);
     slots_take(&h->conns, c->id & ~worker_mask);
     user_unref(c->user);
+    mem_free(c->asked);
     mem_free(c);
     hub_run_hooks(h);
 }

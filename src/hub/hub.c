@@ -118,6 +118,9 @@ void hub_destroy(struct hub *h)
         l->open(l, false);
     while (!list_empty(&h->leavers))
         member_discard(list_entry(h->leavers.next, struct leaver, node));
+    map_fini(&h->questions);
+    map_fini(&h->rounds);
+    map_fini(&h->asked);
     map_fini(&h->rooms);
     map_fini(&h->users);
     fan_fini(&h->everyone);

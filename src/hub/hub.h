@@ -29,6 +29,7 @@ struct hub;
 struct room;
 struct user;
 struct membership;
+struct conn_asked;
 typedef slot_id conn_id; /* of all workers: the top bits of its slot tell whose it is, see conn_worker */
 
 /* One open (or closing) WebSocket connection. Fields are read-only outside of hub/, those at the end its own business. */
@@ -40,6 +41,7 @@ struct conn {
     void *owner;                    /* the script's part; set with conn_set_owner */
     double expires;                 /* unix seconds at which the credentials end; 0 = never; set with conn_set_expires */
     struct list_node in_user;       /* in user->conns while it has a socket */
+    struct conn_asked *asked;       /* what it was asked, owned; NULL: nothing so far, see ask.h */
     struct membership *rooms;       /* first of its memberships in the order of joining, NULL when none */
     struct map *index;              /* its memberships by room, when there are more than a few; NULL otherwise */
     uint32_t room_count;            /* memberships */
@@ -67,6 +69,8 @@ struct hub_events {
     bool (*current)(void *arg, struct slice room);
     /* Somebody called hub_signal, here or in another worker. */
     void (*on_signal)(void *arg, struct slice name, struct blob *value);
+    /* A connection was asked something, see ask.h: its answer should be read, whatever it sends before. Must not change the hub. */
+    void (*on_asked)(void *arg, struct conn *c);
     /* The inbox of another worker is full and refused letters, `count` of them since the last call. Once in ten seconds. */
     void (*on_dropped)(void *arg, unsigned worker, uint64_t count);
 };

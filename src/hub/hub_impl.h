@@ -64,6 +64,10 @@ struct hub {
     struct fan everyone;             /* their sessions */
     struct map users;                /* every struct user, by id */
     struct map rooms;                /* every struct room, by name, but for those in aside */
+    struct map questions;            /* every struct question of an asker here, by its id */
+    struct map rounds;               /* every struct round (ask.c): what connections here were asked, by the question's id */
+    struct map asked;                /* every struct asked in them, by connection and id */
+    uint64_t questions_asked;        /* so far */
     struct list_node aside;          /* rooms that others have emptied and whose letter is not here yet, by room->aside */
     struct letter *hooks;            /* members' join and leave letters whose hooks are to run here, oldest first */
     struct letter **hooks_end;       /* where the next one is linked */
@@ -184,6 +188,12 @@ void hub_run_hooks(struct hub *h);
 /* To all sessions of a room, or of everybody (NULL). */
 void hub_fan_out(struct hub *h, struct room *r, struct packet *p, const struct outbox_opts *o, const struct hub_except *except);
 void hub_note_dropped(struct hub *h, unsigned worker);
+
+/* ---- whom.c ---- */
+uint64_t whom_workers(struct hub *h, const struct whom *w); /* that have open connections of them */
+
+/* ---- ask.c ---- */
+void ask_conn_gone(struct conn *c); /* its socket is gone: it answers nothing any more */
 
 /* ---- user.c ---- */
 /* The user of that id, made when new, with one more reference; NULL when memory runs out. */

@@ -105,10 +105,11 @@ static bool post(struct parcel *p, struct parcel_letter *l, struct inbox *inbox)
     return inbox_offer(inbox, &l->letter, size + sizeof(*p));
 }
 
-void parcel_send(struct hub *h, struct parcel *p, uint64_t workers)
+uint64_t parcel_send(struct hub *h, struct parcel *p, uint64_t workers)
 {
     struct hub_crew *crew = h->crew;
     struct parcel_letter *l = p->letter;
+    uint64_t refused = 0;
 
     for (unsigned i = 0; i < crew->workers; i++) {
         struct inbox *inbox = crew->inboxes[i];
@@ -117,6 +118,7 @@ void parcel_send(struct hub *h, struct parcel *p, uint64_t workers)
         *l = (struct parcel_letter){{.open = on_letter}, p, crew->hubs[i]};
         atomic_fetch_add(&p->refs, 1);
         if (!inbox || !post(p, l, inbox)) {
+            refused |= (uint64_t)1 << i;
             if (inbox)
                 hub_note_dropped(h, i + 1);
             l->letter.open(&l->letter, false);
@@ -124,4 +126,5 @@ void parcel_send(struct hub *h, struct parcel *p, uint64_t workers)
         l++;
     }
     parcel_drop(p);
+    return refused;
 }

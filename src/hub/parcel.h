@@ -19,8 +19,8 @@ struct parcel_text {
     struct slice name;        /* room, or of a signal */
     struct slice key;         /* of a kept message */
     struct slice reason;      /* of a close */
-    unsigned code;            /* of a close */
-    uint64_t serial;          /* of the room's place: of one name there may be several, see room_find */
+    unsigned code;            /* of a close; of an answer what it is, see ask.c */
+    uint64_t serial;          /* of the room's place: of one name there may be several, see room_find. Of a question its id */
     uint64_t stamp;           /* of a kept message, 0 for others */
     struct hub_except except; /* from packet */
 };
@@ -39,7 +39,7 @@ struct parcel {
 /* NULL when memory runs out. */
 struct parcel *parcel_create(struct hub *h, const struct parcel_text *t);
 /* Takes the parcel to these workers (bits), this one apart. Messages and signals may be refused by full inboxes, which is
- * counted; all else arrives. */
-void parcel_send(struct hub *h, struct parcel *p, uint64_t workers);
+ * counted; all else arrives. Returns the workers that it does not come to. */
+uint64_t parcel_send(struct hub *h, struct parcel *p, uint64_t workers);
 void parcel_drop(struct parcel *p); /* one that is not sent after all; NULL is allowed */
 #endif

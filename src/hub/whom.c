@@ -5,8 +5,7 @@
 
 /* ---- who is where ---- */
 
-/* The workers that have open connections of them. */
-static uint64_t workers_of(struct hub *h, const struct whom *w)
+uint64_t whom_workers(struct hub *h, const struct whom *w)
 {
     if (!w->conn)
         return w->user.len ? user_workers(h, w->user) : 0;
@@ -94,7 +93,7 @@ static struct parcel *make_message(struct hub *h, parcel_fn *fn, const struct wh
 
 int whom_send(struct hub *h, const struct whom *w, struct packet *p, const struct outbox_opts *o, const struct hub_except *except)
 {
-    uint64_t workers = workers_of(h, w);
+    uint64_t workers = whom_workers(h, w);
     struct parcel *parcel = NULL;
 
     if (!workers)
@@ -128,7 +127,7 @@ static void close_here(struct hub *h, const struct parcel *p)
 
 int whom_close(struct hub *h, const struct whom *w, unsigned code, struct slice reason)
 {
-    uint64_t workers = workers_of(h, w);
+    uint64_t workers = whom_workers(h, w);
     struct parcel *p = NULL;
 
     if (!workers)
@@ -186,7 +185,7 @@ static int ask_to_join(struct hub *h, const struct whom *w, uint64_t others, str
 
 int whom_join(struct hub *h, const struct whom *w, struct slice room, struct blob *info)
 {
-    uint64_t workers = workers_of(h, w);
+    uint64_t workers = whom_workers(h, w);
     int rc = 0;
 
     if (room.len == 0 || room.len > HUB_NAME_MAX)
@@ -226,7 +225,7 @@ static void leave_here(struct hub *h, const struct parcel *p)
 
 int whom_leave(struct hub *h, const struct whom *w, struct slice room)
 {
-    uint64_t workers = workers_of(h, w), others = workers & ~h->bit;
+    uint64_t workers = whom_workers(h, w), others = workers & ~h->bit;
     bool was = false;
 
     if (!workers)

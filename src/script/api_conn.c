@@ -1,4 +1,5 @@
-/* api_conn.c - conn: fields, and the methods send send_binary close join leave rooms drain spawn; and tide.conns.
+/* api_conn.c - conn: fields, and the methods send send_binary close join leave rooms request drain
+ * spawn; and tide.conns.
  *
  * conn:send is the hottest path of the API. So a conn is recognised by a word of its own memory instead of by its metatable, one
  * lookup in a table of interned names finds method or field, and text goes to the outbox without a copy on our side.
@@ -11,6 +12,7 @@
 #include "script/json.h"
 #include "script/peer.h"
 #include "script/req.h"
+#include "script/request.h"
 #include "script/send.h"
 #include "script/task.h"
 #include <lauxlib.h>
@@ -44,9 +46,9 @@ enum conn_field {
 static const char *const field_names[] = {"id",   "ip",      "path",    "params",   "query",   "protocol", "user",
                                           "data", "expires", "latency", "buffered", "resumed", NULL};
 /* For suggestions: fields, then methods. */
-static const char *const all_names[] = {"id",    "ip",      "path",    "params",   "query",   "protocol",    "user",
-                                        "data",  "expires", "latency", "buffered", "resumed", "send_binary", "send",
-                                        "close", "join",    "leave",   "rooms",    "drain",   "spawn",       NULL};
+static const char *const all_names[] = {"id",      "ip",      "path",     "params",  "query",       "protocol", "user",  "data",
+                                        "expires", "latency", "buffered", "resumed", "send_binary", "send",     "close", "join",
+                                        "leave",   "rooms",   "drain",    "spawn",   "request",     NULL};
 
 bool api_conn_test(lua_State *L, int index, conn_id *id)
 {
@@ -184,6 +186,12 @@ static int l_conn_rooms(lua_State *L)
     return 1;
 }
 
+/* conn:request(table, {timeout=10}) -> data | nil, message, name; waits for the client's answer */
+static int l_conn_request(lua_State *L)
+{
+    return request_ask(L, &(struct whom){check_conn(L), SLICE("")}, "conn:request", MT_ECLOSED);
+}
+
 /* conn:drain(timeout) -> ok; waits until the outbox is empty */
 static int l_conn_drain(lua_State *L)
 {
@@ -205,15 +213,11 @@ static int l_conn_spawn(lua_State *L)
     return p != NULL ? task_push_spawned(L, 2, id, &p->tasks) : push_closed(L);
 }
 
-static const luaL_Reg conn_methods[] = {{"send", l_conn_send},
-                                        {"send_binary", l_conn_send_binary},
-                                        {"close", l_conn_close},
-                                        {"join", l_conn_join},
-                                        {"leave", l_conn_leave},
-                                        {"rooms", l_conn_rooms},
-                                        {"drain", l_conn_drain},
-                                        {"spawn", l_conn_spawn},
-                                        {NULL, NULL}};
+static const luaL_Reg conn_methods[] = {{"send", l_conn_send},   {"send_binary", l_conn_send_binary},
+                                        {"close", l_conn_close}, {"join", l_conn_join},
+                                        {"leave", l_conn_leave}, {"rooms", l_conn_rooms},
+                                        {"drain", l_conn_drain}, {"request", l_conn_request},
+                                        {"spawn", l_conn_spawn}, {NULL, NULL}};
 
 /* ---- fields ---- */
 

@@ -10,6 +10,13 @@
 #include <lauxlib.h>
 #include <string.h>
 
+enum {
+    JOINS_MAX = 1000, /* tasks that wait for each other in a row */
+    TASK_SHARE =
+        4096, /* bytes of script.memory for each task that may be spawned: two or three times what one takes at least. All
+               * that were spawned would fail one by one for want of memory otherwise, each after a whole collection */
+};
+
 struct task_handle {
     struct task *task; /* NULL once it has ended; then the results are in the user value, a packed table */
 };
@@ -115,6 +122,8 @@ int task_push_spawned(lua_State *L, int index, conn_id conn, struct list_node *o
     int ref;
 
     luaL_checktype(L, index, LUA_TFUNCTION);
+    if (s->task_count >= s->config.memory_limit / TASK_SHARE)
+        return luaL_error(L, "%d tasks are alive, and script.memory has no room for more", (int)s->task_count);
     handle = lua_newuserdatauv(L, sizeof(*handle), 1);
     handle->task = NULL;
     luaL_setmetatable(L, handle_type);
@@ -162,8 +171,21 @@ static void leave_joiners(void *arg)
     list_remove(&((struct task *)arg)->queue);
 }
 
+/* Whether `t`, by waiting for the end of `other`, would wait for its own: tasks that wait for each other never end. A longer
+ * chain than this is not looked through, so that each join stays cheap. */
+static bool waits_for(const struct task *other, const struct task *t)
+{
+    for (int i = 0; other && i < JOINS_MAX; i++) {
+        if (other == t)
+            return true;
+        other = other->state == TASK_WAITING ? other->joins : NULL;
+    }
+    return false;
+}
+
 static int finish_join(lua_State *L, void *arg, int code)
 {
+    ((struct task *)arg)->joins = NULL;
     return code == MT_ETIMEOUT ? script_push_result(L, code) : push_results(L);
 }
 
@@ -179,6 +201,9 @@ static int l_task_join(lua_State *L)
     t = task_check_wait(L);
     if (t == handle->task)
         return luaL_error(L, "a task cannot wait for itself");
+    if (ms < 0 && waits_for(handle->task, t))
+        return luaL_error(L, "these tasks would wait for each other for ever");
+    t->joins = ms < 0 ? handle->task : NULL;
     list_add_tail(&handle->task->joiners, &t->queue);
     return task_wait(L, &ops, t, ms);
 }

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "script/api_help.h"
+#include "script/request.h"
 #include "script/send.h"
 #include <lauxlib.h>
 
@@ -154,6 +155,14 @@ static int l_user_leave(lua_State *L)
     return push_leave(L, &w, "user:leave");
 }
 
+/* user:request(table, {timeout=10}) -> data | nil, message, name; waits for the first reply */
+static int l_user_request(lua_State *L)
+{
+    struct whom w = whom_user(L);
+
+    return request_ask(L, &w, "user:request", MT_EOFFLINE);
+}
+
 /* user:count() -> open connections */
 static int l_user_count(lua_State *L)
 {
@@ -210,16 +219,23 @@ static int l_remote_leave(lua_State *L)
     return push_leave(L, &w, "conn:leave");
 }
 
-static const luaL_Reg user_methods[] = {{"send", l_user_send},
-                                        {"send_binary", l_user_send_binary},
-                                        {"close", l_user_close},
-                                        {"join", l_user_join},
-                                        {"leave", l_user_leave},
-                                        {"count", l_user_count},
-                                        {NULL, NULL}};
-static const luaL_Reg remote_methods[] = {{"send", l_remote_send},   {"send_binary", l_remote_send_binary},
-                                          {"close", l_remote_close}, {"join", l_remote_join},
-                                          {"leave", l_remote_leave}, {NULL, NULL}};
+static int l_remote_request(lua_State *L)
+{
+    struct whom w = whom_conn(L);
+
+    return request_ask(L, &w, "conn:request", MT_EOFFLINE);
+}
+
+static const luaL_Reg user_methods[] = {
+    {"send", l_user_send},   {"send_binary", l_user_send_binary}, {"close", l_user_close}, {"join", l_user_join},
+    {"leave", l_user_leave}, {"request", l_user_request},         {"count", l_user_count}, {NULL, NULL}};
+static const luaL_Reg remote_methods[] = {{"send", l_remote_send},
+                                          {"send_binary", l_remote_send_binary},
+                                          {"close", l_remote_close},
+                                          {"join", l_remote_join},
+                                          {"leave", l_remote_leave},
+                                          {"request", l_remote_request},
+                                          {NULL, NULL}};
 
 /* ---- tide ---- */
 

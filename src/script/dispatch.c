@@ -10,6 +10,7 @@
 #include "script/api_conn.h"
 #include "script/handlers.h"
 #include "script/reject.h"
+#include "script/request.h"
 #include "script/task.h"
 
 #include <lauxlib.h>
@@ -295,8 +296,9 @@ static void on_message(void *arg, struct session *session, enum frame_op op, con
 {
     struct peer *p = session_owner(session);
 
-    if (p)
-        dispatch_event(p, &(struct peer_event){NULL, op == FRAME_BINARY ? PEER_BINARY : PEER_TEXT, 0, len, data});
+    if (!p || (p->conn->asked && op == FRAME_TEXT && request_take(p, data, len)))
+        return;
+    dispatch_event(p, &(struct peer_event){NULL, op == FRAME_BINARY ? PEER_BINARY : PEER_TEXT, 0, len, data});
 }
 
 static void on_drain(void *arg, struct session *session)

@@ -41,6 +41,9 @@ int json_encode_for_log(struct lua_State *L, int index, struct buf *out, const c
 void json_push_null(struct lua_State *L);
 /* Make the table on top of the stack a list for good. Raises when memory runs out. */
 void json_mark_array(struct lua_State *L);
+/* Let the metatable on top of the stack mark its tables as lists too, for lists that have more than items. Raises when memory
+ * runs out. */
+void json_mark_metatable(struct lua_State *L);
 /* Whether the table at `index` carries the mark. */
 bool json_is_array(struct lua_State *L, int index);
 /* Push the array mark itself (stack: +1), made at the first call. Raises when memory runs out. */

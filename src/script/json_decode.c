@@ -16,7 +16,9 @@
 #include <lua.h>
 #include <stdio.h>
 
-enum { BATCH = 24, STACK_PER_LEVEL = 2 * BATCH + 8, WHY_MAX = 120 };
+/* What one level puts on the stack fits the 40 slots that a coroutine begins with: otherwise that of each handler that waits for
+ * something would stay twice as large. */
+enum { LIST_BATCH = 24, OBJECT_BATCH = LIST_BATCH / 2, STACK_PER_LEVEL = LIST_BATCH + 8, WHY_MAX = 120 };
 
 static _Thread_local char why_text[WHY_MAX]; /* the sentence of the last failure */
 
@@ -326,7 +328,7 @@ static bool parse_list(struct parser *p)
         do {
             if (!parse_value(p))
                 return false;
-            if (++count == BATCH) {
+            if (++count == LIST_BATCH) {
                 flush_list(L, base, count, done);
                 done += count;
                 count = 0;
@@ -377,7 +379,7 @@ static bool parse_object(struct parser *p)
         do {
             if (!parse_member(p))
                 return false;
-            if (++count == BATCH) {
+            if (++count == OBJECT_BATCH) {
                 flush_object(L, base, count, first);
                 first = false;
                 count = 0;

@@ -61,11 +61,19 @@ void json_mark_array(lua_State *L)
 
 static bool has_mark(lua_State *L, int index, const void *mark)
 {
+    int top = lua_gettop(L);
+
     if (!lua_getmetatable(L, index))
         return false;
-    bool same = lua_topointer(L, -1) == mark;
-    lua_pop(L, 1);
+    bool same = lua_topointer(L, -1) == mark || lua_rawgetp(L, -1, &mark_key) == LUA_TBOOLEAN;
+    lua_settop(L, top);
     return same;
+}
+
+void json_mark_metatable(lua_State *L)
+{
+    lua_pushboolean(L, 1);
+    lua_rawsetp(L, -2, &mark_key);
 }
 
 bool json_is_array(lua_State *L, int index)
@@ -73,7 +81,7 @@ bool json_is_array(lua_State *L, int index)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &mark_key);
     const void *mark = lua_topointer(L, -1);
     lua_pop(L, 1);
-    return mark != NULL && has_mark(L, index, mark);
+    return has_mark(L, index, mark);
 }
 
 /* ---- output ---- */

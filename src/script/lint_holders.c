@@ -1,4 +1,5 @@
 /* lint_holders.c - the second half of lint.h: what keeps a version in memory that is not live. */
+#include "script/api_queue.h"
 #include "script/handlers.h"
 #include "script/keeps.h"
 #include "script/lint.h"
@@ -53,6 +54,7 @@ static void add_counted(struct script *s, const struct version *v, struct buf *o
     add_count(out, count_tasks(s, v, 1u << TASK_EVENT | 1u << TASK_HOOK), "waiting handler");
     add_count(out, count_tasks(s, v, 1u << TASK_SPAWNED), "spawned task");
     add_count(out, count_tasks(s, v, 1u << TASK_TIMER), "waiting timer function");
+    add_count(out, count_tasks(s, v, 1u << TASK_QUEUE) + api_queue_count(v), "queued item");
     add_count(out, timers, "timer");
     if (v == s->fallback && add_comma(out) == 0)
         buf_add_text(out, "kept for a rollback");

@@ -2,6 +2,7 @@
 #include "script/peer.h"
 
 #include "base/clock.h"
+#include "hub/ask.h"
 #include "script/handlers.h"
 #include "script/task.h"
 
@@ -9,7 +10,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { QUEUE_BYTES_MAX = 256 << 10 }; /* of a peer's waiting events, past which its socket is paused */
+enum {
+    QUEUE_BYTES_MAX = 256 << 10, /* of a peer's waiting events, past which its socket is paused */
+    QUEUE_ASKED = 16,            /* so many times that, and as many events, while it owes an answer */
+};
 
 /* Rounded up, so that what follows is aligned. */
 static size_t aligned(size_t n)
@@ -131,6 +135,46 @@ void peer_free_event(struct peer *p, struct peer_event *e)
         mem_free(e);
 }
 
+/* How much more may wait. The answer that a handler waits for stands behind what the client sent before it: where that handler is
+ * this connection's own, the queue gets no shorter until it is read. */
+static size_t factor(const struct peer *p)
+{
+    return conn_owes_answer(p->conn) ? QUEUE_ASKED : 1;
+}
+
+static bool is_full(const struct peer *p)
+{
+    return p->queued >= p->script->config.queue_limit * factor(p) || p->queued_bytes >= QUEUE_BYTES_MAX * factor(p);
+}
+
+static bool is_half(const struct peer *p)
+{
+    return p->queued <= p->script->config.queue_limit * factor(p) / 2 && p->queued_bytes <= QUEUE_BYTES_MAX * factor(p) / 2;
+}
+
+static void pause_reading(struct peer *p)
+{
+    if (p->paused || !p->session)
+        return;
+    p->paused = true;
+    session_pause(p->session);
+}
+
+static void go_on_reading(struct peer *p)
+{
+    if (!p->paused)
+        return;
+    p->paused = false;
+    if (p->session)
+        session_resume(p->session);
+}
+
+void peer_asked(struct peer *p)
+{
+    if (!is_full(p))
+        go_on_reading(p);
+}
+
 bool peer_enqueue(struct peer *p, const struct peer_event *e)
 {
     struct peer_event *copy = copy_event(p, e);
@@ -143,10 +187,9 @@ bool peer_enqueue(struct peer *p, const struct peer_event *e)
         p->first = copy;
     p->last = copy;
     p->queued_bytes += copy->len;
-    if ((++p->queued >= p->script->config.queue_limit || p->queued_bytes >= QUEUE_BYTES_MAX) && !p->paused && p->session) {
-        p->paused = true;
-        session_pause(p->session);
-    }
+    p->queued++;
+    if (is_full(p))
+        pause_reading(p);
     return true;
 }
 
@@ -160,11 +203,9 @@ struct peer_event *peer_dequeue(struct peer *p)
     if (!p->first)
         p->last = NULL;
     p->queued_bytes -= e->len;
-    if (--p->queued <= p->script->config.queue_limit / 2 && p->queued_bytes <= QUEUE_BYTES_MAX / 2 && p->paused) {
-        p->paused = false;
-        if (p->session)
-            session_resume(p->session);
-    }
+    p->queued--;
+    if (is_half(p))
+        go_on_reading(p);
     return e;
 }
 

@@ -76,6 +76,8 @@ const struct level *peer_level(struct peer *p);
 bool peer_enqueue(struct peer *p, const struct peer_event *e);
 /* The oldest event that waits, now the caller's (peer_free_event), or NULL. */
 struct peer_event *peer_dequeue(struct peer *p);
+/* It was asked something: as long as that is open more events may wait, so that the answer behind them is read. */
+void peer_asked(struct peer *p);
 void peer_free_event(struct peer *p, struct peer_event *e); /* NULL is allowed */
 /* The connection is over: what ran for it alone is cancelled, who waited for the outbox hears "closed". */
 void peer_closed(struct peer *p);

@@ -67,6 +67,11 @@ static int l_xpcall(lua_State *L)
     return finish_protected(L, status, 2);
 }
 
+bool protect_may_wait(lua_CFunction function)
+{
+    return function == l_pcall || function == l_xpcall;
+}
+
 /* ---- setmetatable ---- */
 
 static int l_setmetatable(lua_State *L)

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "base/utf8.h"
+#include "script/headers.h"
 #include "script/json.h"
 #include "script/reject.h"
 #include "script/shape.h"
@@ -12,7 +13,6 @@
 #include <string.h>
 
 static const char req_type[] = "moontide.req";
-static const char headers_type[] = "moontide.headers"; /* lower case keys, asked for in any case */
 
 /* ---- the copy ---- */
 
@@ -253,48 +253,11 @@ static void push_params(lua_State *L, struct req *r)
     }
 }
 
-static void push_lower(lua_State *L, struct slice name)
-{
-    luaL_Buffer b;
-    char *to = luaL_buffinitsize(L, &b, name.len);
-
-    for (size_t i = 0; i < name.len; i++)
-        to[i] = name.data[i] >= 'A' && name.data[i] <= 'Z' ? (char)(name.data[i] + 32) : name.data[i];
-    luaL_pushresultsize(&b, name.len);
-}
-
-/* Values of repeated names are joined, as RFC 9110 5.3 allows; cookies as RFC 6265 has them. */
 static void push_headers(lua_State *L, struct req *r)
 {
-    lua_createtable(L, 0, (int)r->http->header_count);
-    for (size_t i = 0; i < r->http->header_count; i++) {
-        struct slice value = r->http->headers[i].value;
-
-        push_lower(L, r->http->headers[i].name);
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, -3) == LUA_TSTRING) { /* headers, name, earlier */
-            lua_pushstring(L, strcmp(lua_tostring(L, -2), "cookie") == 0 ? "; " : ", ");
-            lua_pushlstring(L, value.data, value.len);
-            lua_concat(L, 3);
-        } else {
-            lua_pop(L, 1);
-            lua_pushlstring(L, value.data, value.len);
-        }
-        lua_rawset(L, -3);
-    }
-    luaL_setmetatable(L, headers_type);
-}
-
-static int l_headers_index(lua_State *L)
-{
-    struct slice name;
-
-    if (lua_type(L, 2) != LUA_TSTRING)
-        return 0;
-    name.data = lua_tolstring(L, 2, &name.len);
-    push_lower(L, name);
-    lua_rawget(L, 1);
-    return 1;
+    headers_push(L, r->http->header_count);
+    for (size_t i = 0; i < r->http->header_count; i++)
+        headers_add(L, r->http->headers[i].name, r->http->headers[i].value);
 }
 
 static void push_cookies(lua_State *L, struct req *r)
@@ -564,10 +527,5 @@ void api_req_open(lua_State *L)
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
-    luaL_newmetatable(L, headers_type);
-    lua_pushcfunction(L, l_headers_index);
-    lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 2);
+    lua_pop(L, 1);
 }

@@ -129,6 +129,12 @@ static void on_signal(void *arg, struct slice name, struct blob *value)
     api_signal_deliver(arg, name, value);
 }
 
+static void on_asked(void *arg, struct conn *c)
+{
+    if (c->owner)
+        peer_asked(c->owner);
+}
+
 static void on_dropped(void *arg, unsigned worker, uint64_t count)
 {
     const struct script *s = arg;
@@ -137,4 +143,4 @@ static void on_dropped(void *arg, unsigned worker, uint64_t count)
              (unsigned long long)count);
 }
 
-const struct hub_events room_hooks = {on_join, on_leave, grace, current, on_signal, on_dropped};
+const struct hub_events room_hooks = {on_join, on_leave, grace, current, on_signal, on_asked, on_dropped};

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "script/api_timer.h"
 #include "script/dispatch.h"
+#include "script/files.h"
 #include "script/handlers.h"
 #include "script/lint.h"
 #include "script/sources.h"
@@ -14,6 +15,7 @@
 #include "script/vm.h"
 #include "script/watch.h"
 #include "store/memory.h"
+#include "store/sql.h"
 
 #include <lauxlib.h>
 #include <string.h>
@@ -28,7 +30,9 @@ void script_defaults(struct script_config *c)
     c->memory_limit = (size_t)256 << 20;
     c->close_on_errors = true;
     c->queue_limit = 64;
+    c->files_open = 1000;
     c->old_age = 600;
+    http_settings_default(&c->http);
 }
 
 /* ---- configuration ---- */
@@ -64,8 +68,10 @@ static int copy_config(struct script *s, const struct script_config *c)
     s->config = *c;
     s->config.path = copy_text(c->path);
     s->config.library = copy_text(c->library);
+    s->config.http.ca = copy_text(c->http.ca);
     s->folder = !slash ? copy_text(".") : slash == c->path ? copy_text("/") : mem_strdup(c->path, (size_t)(slash - c->path));
-    if (copy_allowed(s) != 0 || !s->config.path || !s->folder || (c->library && !s->config.library))
+    if (copy_allowed(s) != 0 || !s->config.path || !s->folder || (c->library && !s->config.library) ||
+        (c->http.ca && !s->config.http.ca))
         return MT_ENOMEM;
     return 0;
 }
@@ -77,6 +83,7 @@ static void free_config(struct script *s)
     mem_free((void *)s->config.sandbox_allow);
     mem_free((void *)s->config.path);
     mem_free((void *)s->config.library);
+    mem_free((void *)s->config.http.ca);
     mem_free(s->folder);
 }
 
@@ -117,12 +124,27 @@ static int open_memory(struct script *s, struct memory_store *shared)
     return s->memory ? 0 : MT_ENOMEM;
 }
 
+static int open_sql(struct script *s, struct sql *shared)
+{
+    struct sql_config c;
+
+    sql_defaults(&c);
+    c.log = s->log;
+    s->owns_sql = shared == NULL;
+    s->sql = shared ? shared : sql_create(&c);
+    return s->sql ? 0 : MT_ENOMEM;
+}
+
 static int open_parts(struct script *s, const struct script_config *c, char **error)
 {
     int rc = copy_config(s, c);
 
     if (rc == 0)
         rc = open_memory(s, c->memory);
+    if (rc == 0 && !(s->files = files_create(c->folder, c->disk, c->files_open)))
+        rc = MT_ENOMEM;
+    if (rc == 0)
+        rc = open_sql(s, c->sql);
     if (rc == 0 && !(s->watch = watch_join(c->watchdog)))
         rc = MT_ENOMEM;
     if (rc == 0 && !(s->hub = hub_create(s->loop, &room_hooks, s, c->crew, (unsigned)c->worker)))
@@ -215,11 +237,15 @@ void script_destroy(struct script *s)
         free_versions(s);
     }
     vm_close(s);
+    http_client_destroy(s->http); /* answers that scripts held have aborted their calls */
+    files_end(s->files);
     if (s->hub)
         hub_destroy(s->hub);
     watch_part(s->config.watchdog, s->watch);
     if (s->owns_memory)
         memory_store_destroy(s->memory);
+    if (s->owns_sql)
+        sql_destroy(s->sql);
     buf_fini(&s->scratch);
     free_config(s);
     mem_free(s);

@@ -7,6 +7,7 @@
 #ifndef MT_SCRIPT_SCRIPT_H
 #define MT_SCRIPT_SCRIPT_H
 #include "base/log.h"
+#include "client/http.h"
 #include "hub/hub.h"
 #include "loop/loop.h"
 #include "net/session.h"
@@ -15,6 +16,10 @@ struct script;
 struct sources; /* script/sources.h */
 struct lua_State;
 struct memory_store;
+struct store; /* store/store.h */
+struct folder;
+struct pool;
+struct sql;
 struct watchdog; /* one per process or server: script_watchdog_* */
 
 struct script_module {
@@ -38,11 +43,18 @@ struct script_config {
     double load_budget;            /* reload.timeout: seconds per loading chunk, 0.5 */
     size_t memory_limit;           /* script.memory: bytes per VM, 256 MiB */
     struct memory_store *memory;   /* what stores in memory keep, for all workers; borrowed. NULL: the VM has one of its own */
+    struct store *durable;         /* what tide.store keeps, for all workers; borrowed. NULL: that lives in `memory` */
+    struct folder *folder;         /* of tide.files, borrowed; NULL: none is configured */
+    struct pool *disk;             /* threads for its files; borrowed. Only a probe has none */
+    size_t files_open;             /* files.open: files that the scripts of this VM may have open, 1000 */
+    struct pool *hashing;          /* threads for passwords; borrowed. Only a probe has none */
+    struct sql *sql;               /* the databases of tide.sql, for all workers; borrowed. NULL: the VM has its own */
     bool close_on_errors;          /* on_error: three failures in a row close the connection with 1011 */
     const char *const *sandbox_allow; /* NULL-terminated library names opened on request: "io", "os", "debug", "package" */
     const struct script_module *modules; /* native modules of the embedding program */
     size_t module_count;
     size_t queue_limit;            /* events that may wait for a busy connection's handler before its socket is paused: 64 */
+    struct http_settings http;     /* of tide.http */
     double old_age;                /* reload.age: seconds that tasks of a version may go on after it was replaced; 0: for ever */
     /* The live version has failed once more, by its own fault; with its counts since it went live. Called from inside of
      * handlers: note it, and act on it from the loop. NULL: nobody wants to know. */
@@ -69,6 +81,7 @@ const char *script_version(const struct script *s); /* short hash of the sources
 
 struct script_stats {
     uint64_t events, errors, client_errors, budget_kills, reloads, reloads_failed;
+    uint64_t late_answers; /* of clients, to questions that nobody waits for any more */
     size_t memory, tasks, waiting, old_versions, old_tasks; /* old: versions that are not live but still at work, and what runs in them */
 };
 void script_stats(const struct script *s, struct script_stats *out);

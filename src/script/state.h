@@ -21,10 +21,12 @@
 #include "script/script.h"
 #include <lua.h>
 
+struct files;
 struct handlers;
 struct lint;
 struct said;
 struct sources;
+struct sql_plan;
 struct task;
 struct watch_slot;
 
@@ -47,7 +49,9 @@ struct version {
     struct handlers *handlers; /* owned: the checked table */
     struct lint *lint;         /* owned: what lint.h remembers of it */
     struct list_node held;     /* tasks spawned while it was loading: they start when it begins */
+    struct list_node queues;   /* those of tide.queue that its work is in */
     struct list_node timers;   /* its timers that are armed, suspended, or wait for it to begin */
+    struct sql_plan *sql_plans; /* owned: the databases that it has opened */
     size_t tasks;              /* tasks at work in it */
     bool live;                 /* it is the one that events go to */
     uint64_t events, errors;   /* since it went live: what happened, and what failed by its fault */
@@ -74,7 +78,11 @@ struct script {
     struct log *log;
     struct hub *hub;           /* owned */
     struct memory_store *memory; /* what stores in memory keep */
+    struct http_client *http;  /* owned; NULL until a script asks another server for something */
     bool owns_memory;          /* it is not borrowed from the configuration */
+    struct files *files;       /* owned: what tide.files has under way */
+    struct sql *sql;           /* the databases */
+    bool owns_sql;             /* they are not borrowed from the configuration */
     struct heap heap;          /* the VM's memory */
     struct watch_slot *watch;  /* what the watchdog sees of this worker */
     uint64_t epoch;            /* grows with every version that goes live */
@@ -99,7 +107,7 @@ struct script {
     struct list_node pool;     /* finished tasks with their coroutine, to be used again */
     size_t pooled;
     size_t task_count, waiting; /* alive, and waiting among them */
-    size_t at_work;             /* handlers and hooks among them: what script_stop waits for */
+    size_t at_work;             /* handlers, hooks and items of queues among them: what script_stop waits for */
     struct buf scratch;         /* for one message being built; valid until the next user */
     int state_ref;              /* tide.state */
     int behind_ref;             /* the guard of its fields while they are hidden, see tide_state.h */

@@ -3,6 +3,7 @@
 
 #include "script/api_task.h"
 #include "script/mend.h"
+#include "script/nowait.h"
 #include "script/req.h"
 #include "script/version.h"
 #include "script/watch.h"
@@ -53,6 +54,12 @@ static struct task *make_task(struct script *s)
     return t;
 }
 
+/* What the server waits for when it stops. */
+static bool is_work(enum task_kind kind)
+{
+    return kind == TASK_EVENT || kind == TASK_HOOK || kind == TASK_QUEUE;
+}
+
 struct task *task_create(struct script *s, struct version *v, enum task_kind kind)
 {
     struct task *t;
@@ -71,7 +78,7 @@ struct task *task_create(struct script *s, struct version *v, enum task_kind kin
     t->began = loop_now(s->loop);
     t->version = version_ref(v);
     v->tasks++;
-    if (kind == TASK_EVENT || kind == TASK_HOOK)
+    if (is_work(kind))
         s->at_work++;
     return t;
 }
@@ -99,7 +106,7 @@ void task_tell_stopped(struct script *s)
 static void release(struct task *t)
 {
     struct script *s = t->context.script;
-    bool work = t->kind == TASK_EVENT || t->kind == TASK_HOOK;
+    bool work = is_work(t->kind);
 
     list_remove(&t->node);
     s->task_count--;
@@ -117,6 +124,7 @@ static void release(struct task *t)
     t->done = NULL;
     t->arg = NULL;
     t->wait_ops = NULL;
+    t->joins = NULL;
     buf_clear(&t->reply_id);
     if (t->reject.status) {
         t->reject.status = 0;
@@ -186,7 +194,7 @@ static bool unwind(struct task *t)
 
 static const char *task_what(const struct task *t)
 {
-    static const char *const names[] = {"handler", "spawned task", "timer", "hook"};
+    static const char *const names[] = {"handler", "spawned task", "timer", "hook", "queue"};
 
     return t->what ? t->what : names[t->kind];
 }
@@ -316,7 +324,7 @@ struct task *task_check_wait(lua_State *L)
     struct task *t = task_of(L);
 
     if (!t || t->unwinding || s->loading || s->task != t || !lua_isyieldable(L))
-        luaL_error(L, "cannot wait here; use tide.spawn");
+        nowait_raise(L);
     if (t->cancelled)
         script_end(L, SCRIPT_CANCELLED);
     t->woken = false;
@@ -382,6 +390,11 @@ static void on_wait_over(struct loop_timer *timer)
     task_wake(t, MT_ETIMEOUT);
 }
 
+int64_t task_ms(lua_Number seconds)
+{
+    return seconds < 1e12 ? (int64_t)ceil(seconds * 1000) : (int64_t)1e15;
+}
+
 int64_t task_check_ms(lua_State *L, int index, int64_t otherwise)
 {
     lua_Number seconds;
@@ -390,7 +403,7 @@ int64_t task_check_ms(lua_State *L, int index, int64_t otherwise)
         return otherwise;
     seconds = luaL_checknumber(L, index);
     luaL_argcheck(L, seconds >= 0, index, "seconds must not be negative");
-    return seconds < 1e12 ? (int64_t)ceil(seconds * 1000) : (int64_t)1e15;
+    return task_ms(seconds);
 }
 
 /* ---- cancelling ---- */

@@ -1,5 +1,5 @@
 /* task.h - a task is one run of Lua code in a pooled coroutine: an event's handler, a spawned function, a timer's function, a
- * hook.
+ * hook, an item of a queue.
  *
  * A task that never waits costs no allocation: its struct and coroutine come from a pool and go back. Work that is made while Lua
  * runs (tide.spawn, hooks of rooms, a wake-up) does not run inside it: it is queued in script->ready and runs as soon as that
@@ -17,7 +17,7 @@
 #define MT_SCRIPT_TASK_H
 #include "script/state.h"
 
-enum task_kind { TASK_EVENT, TASK_SPAWNED, TASK_TIMER, TASK_HOOK };
+enum task_kind { TASK_EVENT, TASK_SPAWNED, TASK_TIMER, TASK_HOOK, TASK_QUEUE };
 enum task_state { TASK_NEW, TASK_RUNNING, TASK_WAITING, TASK_READY, TASK_DONE };
 
 struct task_wait_ops {
@@ -45,8 +45,9 @@ struct task {
     struct list_node queue;        /* in script->ready, version->held, or the waiters of what it waits for */
     struct list_node owned;        /* in peer->tasks when it belongs to a connection (conn:spawn) */
     struct list_node joiners;      /* tasks that wait for this one's end */
+    struct task *joins;            /* the one whose end it waits for without a limit, NULL: none; valid while it waits */
     struct version *version;       /* counted reference */
-    uint64_t began;                /* loop time when it was made */
+    uint64_t began;                /* loop time when it was made, of an item since when its queue has work: for reload.age */
     lua_State *co;                 /* its coroutine */
     int co_ref;                    /* anchors co */
     int handle_ref;                /* the userdata that scripts hold (spawned tasks), which keeps the results */
@@ -95,8 +96,8 @@ void task_run_ready(struct script *s);
 bool task_use_live(struct task *t);
 
 /* ---- waiting ---- */
-/* The task that may wait in L. Raises "cannot wait here; use tide.spawn" in a coroutine that a script made, below a C function
- * that cannot be left (metamethods, iterators, sort and gsub callbacks), while loading and while unwinding. */
+/* The task that may wait in L. Raises "cannot wait here" with the reason (nowait.h) in a coroutine that a script made, below a C
+ * function that cannot be left (callbacks of table.sort and string.gsub, shapes), while loading and while unwinding. */
 struct task *task_check_wait(lua_State *L);
 /* Wait until woken; ms < 0: without limit. After task_check_wait. Use as `return task_wait(...)`. */
 int task_wait(lua_State *L, const struct task_wait_ops *ops, void *arg, int64_t ms);
@@ -104,6 +105,7 @@ int task_wait(lua_State *L, const struct task_wait_ops *ops, void *arg, int64_t 
 void task_wake(struct task *t, int code);
 /* Seconds at `index` as milliseconds for task_wait. nil or none: `otherwise`. Raises on what is no number, negative or NaN. */
 int64_t task_check_ms(lua_State *L, int index, int64_t otherwise);
+int64_t task_ms(lua_Number seconds); /* of seconds that were checked; rounded up */
 
 /* ---- ending ---- */
 /* Unwind a waiting task at once (its <close> variables run, the waiting call never returns); one that is running or unwinding is

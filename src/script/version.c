@@ -5,12 +5,14 @@
  */
 #include "script/version.h"
 
+#include "script/api_queue.h"
 #include "script/api_timer.h"
 #include "script/handlers.h"
 #include "script/lint.h"
 #include "script/modules.h"
 #include "script/sandbox.h"
 #include "script/sources.h"
+#include "script/sql_plans.h"
 #include "script/task.h"
 #include "script/tide_state.h"
 
@@ -32,8 +34,10 @@ static void free_version(struct version *v)
 
     list_remove(&v->node);
     loop_timer_stop(s->loop, &v->age);
+    api_queue_leave(v);
     handlers_free(s->L, v->handlers);
     lint_free(v->lint);
+    sql_plans_free(v);
     for (size_t i = 0; i < sizeof(refs) / sizeof(refs[0]); i++)
         script_unref(s->L, refs[i]);
     for (size_t i = 0; i < v->file_count; i++)
@@ -61,6 +65,7 @@ struct version *version_create(struct script *s, struct sources *sources)
     v->refs = 1;
     v->env_ref = v->loaded_ref = v->tide_ref = v->app_ref = v->fresh_ref = v->before_ref = LUA_NOREF;
     list_init(&v->held);
+    list_init(&v->queues);
     list_init(&v->timers);
     loop_timer_init(&v->age, on_age);
     list_add_tail(&s->versions, &v->node);
@@ -257,6 +262,7 @@ void version_settle(struct version *old)
 
 void version_begin(struct version *v)
 {
+    sql_plans_begin(v);
     while (!list_empty(&v->held)) {
         struct list_node *node = v->held.next;
 

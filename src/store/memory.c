@@ -1,13 +1,13 @@
 /* memory.c - the store: 16 stripes of one hash table each.
  *
- * An entry is one block: head, key, value; a write makes a new block, so a reader never sees half a value. Versions count per
- * stripe and never come back, which makes "replace if nobody else wrote" safe over deletes too.
+ * An entry is one block: head, key, value; a write makes a new block, so a reader never sees half a value.
  */
 #include "store/memory.h"
 
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "store/store.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,8 +22,7 @@ enum {
 
 struct entry {
     uint64_t expires; /* milliseconds of now(), 0 = never */
-    uint64_t version;
-    enum memory_kind kind;
+    enum store_kind kind;
     int64_t integer;
     size_t key_len, value_len;
     char bytes[]; /* key, then value */
@@ -31,9 +30,8 @@ struct entry {
 
 struct stripe {
     pthread_mutex_t lock;
-    struct map map;    /* key -> struct entry, owned */
-    size_t cursor;     /* where the next small sweep goes on */
-    uint64_t versions; /* of the last write */
+    struct map map; /* key -> struct entry, owned */
+    size_t cursor;  /* where the next small sweep goes on */
 };
 
 struct memory_store {
@@ -65,9 +63,9 @@ static void entry_free(struct memory_store *m, struct entry *e)
 }
 
 /* Its bytes count from now on. *err is MT_EFULL or MT_ENOMEM when there is none. */
-static struct entry *entry_create(struct memory_store *m, struct slice key, const struct memory_value *value, int *err)
+static struct entry *entry_create(struct memory_store *m, struct slice key, const struct store_value *value, int *err)
 {
-    size_t value_len = value->kind == MEMORY_INTEGER ? 0 : value->data.len;
+    size_t value_len = value->kind == STORE_INTEGER ? 0 : value->data.len;
     size_t cost = entry_cost(key.len, value_len);
     struct entry *e;
 
@@ -82,7 +80,7 @@ static struct entry *entry_create(struct memory_store *m, struct slice key, cons
         *err = MT_ENOMEM;
         return NULL;
     }
-    *e = (struct entry){0, 0, value->kind, value->integer, key.len, value_len};
+    *e = (struct entry){0, value->kind, value->integer, key.len, value_len};
     memcpy(e->bytes, key.data, key.len);
     if (value_len > 0)
         memcpy(e->bytes + key.len, value->data.data, value_len);
@@ -139,7 +137,7 @@ static void stripe_sweep(struct memory_store *m, struct stripe *s, size_t steps)
     }
 }
 
-static int stripe_put(struct memory_store *m, struct stripe *s, struct slice key, const struct memory_value *value, uint64_t ttl)
+static int stripe_put(struct memory_store *m, struct stripe *s, struct slice key, const struct store_value *value, uint64_t ttl)
 {
     int err = 0;
 
@@ -148,11 +146,10 @@ static int stripe_put(struct memory_store *m, struct stripe *s, struct slice key
     struct entry *e = entry_create(m, key, value, &err);
     if (e == NULL)
         return err;
-    e->version = ++s->versions;
-    if (ttl == MEMORY_TTL_KEEP)
+    if (ttl == STORE_TTL_KEEP)
         e->expires = old != NULL ? old->expires : 0;
     else
-        e->expires = ttl != MEMORY_TTL_NONE ? m->now() + ttl : 0;
+        e->expires = ttl != STORE_TTL_NONE ? m->now() + ttl : 0;
     if ((err = map_put(&s->map, entry_key(e), e)) != 0) {
         entry_free(m, e);
         return err;
@@ -161,9 +158,12 @@ static int stripe_put(struct memory_store *m, struct stripe *s, struct slice key
     return 0;
 }
 
-static uint64_t version_of(const struct entry *e)
+/* What a key holds, seen in the store itself; e may be NULL. */
+static struct store_value value_of(const struct entry *e)
 {
-    return e != NULL ? e->version : 0;
+    if (e == NULL)
+        return (struct store_value){STORE_NOTHING, 0, {NULL, 0}};
+    return (struct store_value){e->kind, e->integer, {e->bytes + e->key_len, e->value_len}};
 }
 
 /* ---- the whole store ---- */
@@ -213,7 +213,7 @@ static bool sweep_all(struct memory_store *m)
     return true;
 }
 
-int memory_store_get(struct memory_store *m, struct slice key, struct memory_value *out, struct buf *copy)
+int memory_store_get(struct memory_store *m, struct slice key, struct store_value *out, struct buf *copy)
 {
     struct stripe *s = stripe_lock(m, key);
     const struct entry *e = stripe_find(m, s, key);
@@ -223,7 +223,7 @@ int memory_store_get(struct memory_store *m, struct slice key, struct memory_val
     if (e != NULL && e->value_len > 0)
         err = buf_add(copy, e->bytes + e->key_len, e->value_len);
     if (err == 0) {
-        *out = (struct memory_value){e->kind, e->integer, SLICE(""), e->version};
+        *out = (struct store_value){e->kind, e->integer, SLICE("")};
         if (e->value_len > 0)
             out->data = (struct slice){(const char *)copy->data + start, e->value_len};
     }
@@ -231,7 +231,7 @@ int memory_store_get(struct memory_store *m, struct slice key, struct memory_val
     return err;
 }
 
-int memory_store_set(struct memory_store *m, struct slice key, const struct memory_value *value, uint64_t ttl)
+int memory_store_set(struct memory_store *m, struct slice key, const struct store_value *value, uint64_t ttl)
 {
     int err;
 
@@ -243,28 +243,30 @@ int memory_store_set(struct memory_store *m, struct slice key, const struct memo
     return err;
 }
 
-int memory_store_replace(struct memory_store *m, struct slice key, const struct memory_value *value, uint64_t ttl,
-                         uint64_t version)
+static int stripe_replace(struct memory_store *m, struct stripe *s, struct slice key, const struct store_value *expected,
+                          const struct store_value *value, uint64_t ttl)
+{
+    struct store_value now = value_of(stripe_find(m, s, key));
+
+    if (!store_value_equal(&now, expected))
+        return MT_EBUSY;
+    if (value->kind != STORE_NOTHING)
+        return stripe_put(m, s, key, value, ttl);
+    stripe_drop(m, s, key);
+    return 0;
+}
+
+int memory_store_replace(struct memory_store *m, struct slice key, const struct store_value *expected,
+                         const struct store_value *value, uint64_t ttl)
 {
     int err;
 
     do {
         struct stripe *s = stripe_lock(m, key);
-        err = version_of(stripe_find(m, s, key)) == version ? stripe_put(m, s, key, value, ttl) : MT_EBUSY;
+        err = stripe_replace(m, s, key, expected, value, ttl);
         pthread_mutex_unlock(&s->lock);
     } while (err == MT_EFULL && sweep_all(m));
     return err;
-}
-
-int memory_store_remove(struct memory_store *m, struct slice key, uint64_t version)
-{
-    struct stripe *s = stripe_lock(m, key);
-    bool same = version_of(stripe_find(m, s, key)) == version;
-
-    if (same)
-        stripe_drop(m, s, key);
-    pthread_mutex_unlock(&s->lock);
-    return same ? 0 : MT_EBUSY;
 }
 
 bool memory_store_delete(struct memory_store *m, struct slice key)
@@ -279,7 +281,7 @@ bool memory_store_delete(struct memory_store *m, struct slice key)
 
 int memory_store_incr(struct memory_store *m, struct slice key, int64_t by, uint64_t ttl, int64_t *result)
 {
-    struct memory_value value = {MEMORY_INTEGER, by, {NULL, 0}, 0};
+    struct store_value value = {STORE_INTEGER, by, {NULL, 0}};
     int err;
 
     do {
@@ -289,11 +291,10 @@ int memory_store_incr(struct memory_store *m, struct slice key, int64_t by, uint
         if (e == NULL) {
             err = stripe_put(m, s, key, &value, ttl);
             *result = by;
-        } else if (e->kind != MEMORY_INTEGER || __builtin_add_overflow(e->integer, by, result)) {
+        } else if (e->kind != STORE_INTEGER || __builtin_add_overflow(e->integer, by, result)) {
             err = MT_EINVALID;
         } else {
             e->integer = *result;
-            e->version = ++s->versions;
         }
         pthread_mutex_unlock(&s->lock);
     } while (err == MT_EFULL && sweep_all(m));
@@ -303,6 +304,32 @@ int memory_store_incr(struct memory_store *m, struct slice key, int64_t by, uint
 size_t memory_store_size(const struct memory_store *m)
 {
     return atomic_load(&m->used);
+}
+
+void memory_store_run(struct memory_store *m, struct store_request *r)
+{
+    switch (r->op) {
+    case STORE_GET:
+        r->code = memory_store_get(m, r->key, &r->answer, &r->bytes);
+        if (r->code == MT_ENOT_FOUND)
+            r->code = 0;
+        break;
+    case STORE_SET:
+        r->code = memory_store_set(m, r->key, &r->value, r->ttl);
+        break;
+    case STORE_DELETE:
+        r->found = memory_store_delete(m, r->key);
+        break;
+    case STORE_INCR:
+        r->answer.kind = STORE_INTEGER;
+        r->code = memory_store_incr(m, r->key, r->value.integer, r->ttl, &r->answer.integer);
+        break;
+    case STORE_REPLACE:
+        r->code = memory_store_replace(m, r->key, &r->expected, &r->value, r->ttl);
+        break;
+    case STORE_SCAN:
+        assert(false); /* memory_store_scan is there for it */
+    }
 }
 
 /* ---- scan ---- */

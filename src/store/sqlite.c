@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,9 +56,30 @@ int sqlite_code(int rc)
     }
 }
 
+static bool has_no_room(sqlite3_file *file)
+{
+    int system = 0;
+
+    if (!file || !file->pMethods || file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &system) != SQLITE_OK)
+        return false;
+    return system == ENOSPC || system == EDQUOT || system == EFBIG;
+}
+
+/* What a quota or a limit of the process keeps from growing, SQLite does not tell from a disk that is broken. */
+static bool is_full(sqlite3 *db)
+{
+    sqlite3_file *file = NULL, *log = NULL;
+
+    if (!db)
+        return false;
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    return has_no_room(file) || has_no_room(log);
+}
+
 int sqlite_failed(struct sqlite *s, int rc)
 {
-    int code = sqlite_code(rc);
+    int code = (rc & 0xff) == SQLITE_IOERR && is_full(s->db) ? MT_EFULL : sqlite_code(rc);
 
     /* The connection remembers the last call's message; another code than that one's has only its general text. */
     const char *text = s->db && (sqlite3_errcode(s->db) & 0xff) == (rc & 0xff) ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc);

@@ -1,9 +1,9 @@
 /* store.h - the keys and values behind tide.store that outlive the server: one interface over a file (SQLite) and Redis.
  *
  * A store is one per server. Any thread sends it requests; each request comes back as a letter to the inbox that it names, once,
- * with its answer inside. Requests that one thread sends for the same key are carried out in the order in which they were sent. A
- * write that came back with 0 is durable: it survives the end of the process, however that comes (Redis: as far as the server is
- * told to). It knows no Lua.
+ * with its answer inside. What one thread writes to the same key is written in the order in which it was sent, and a get sees
+ * what the same thread sent before it. A write that came back with 0 is durable: it survives the end of the process, however that
+ * comes (Redis: as far as the server is told to). It knows no Lua.
  *
  * Keys are bytes: a store's name, a zero byte and the key; the store of tide.store itself has the empty name.
  */
@@ -13,18 +13,9 @@
 #include "base/log.h"
 #include "base/slice.h"
 #include "loop/inbox.h"
-#include <stdbool.h>
-#include <stdint.h>
+#include "store/value.h"
 
 struct store;
-
-enum store_kind { STORE_NOTHING, STORE_BYTES, STORE_JSON, STORE_INTEGER };
-
-struct store_value {
-    enum store_kind kind; /* STORE_NOTHING: the key is not there */
-    int64_t integer;      /* of STORE_INTEGER */
-    struct slice data;    /* of STORE_BYTES and STORE_JSON */
-};
 
 /* What the letter says. `key` and what `value` and `expected` point to are the sender's, and stay until it is back. */
 enum store_op {
@@ -35,12 +26,9 @@ enum store_op {
                       MT_EINVALID: no integer, or the sum would not be one */
     STORE_REPLACE, /* key = value, or away with it where value.kind is STORE_NOTHING; but only if it is `expected` now, else
                       MT_EBUSY */
-    STORE_SCAN,    /* -> rows: the first `limit` keys after `after` that begin with `key`, sorted by their bytes */
+    STORE_SCAN,    /* -> rows: the first keys after `after` that begin with `key`, sorted by their bytes; at most `limit`, and
+                      fewer where they are large. found: there may be more behind them */
 };
-
-/* `ttl`: milliseconds that a value lives. */
-#define STORE_TTL_NONE 0          /* for ever */
-#define STORE_TTL_KEEP UINT64_MAX /* as long as the value that is replaced; for ever when there was none */
 
 struct store_request {
     struct letter letter; /* first; `open` is the sender's: the way back */
@@ -51,7 +39,9 @@ struct store_request {
     size_t limit;                /* of STORE_SCAN: rows at most, from 1 */
     struct store_value value;    /* what is written */
     struct store_value expected; /* of STORE_REPLACE */
-    uint64_t ttl;                /* of the writes */
+    uint64_t ttl;                /* of the writes, see value.h */
+    struct store_request *next;  /* the store's own, until it is back */
+    int64_t ends;                /* the same */
     /* What comes back: */
     int code; /* 0, MT_E* */
     bool found;
@@ -70,7 +60,7 @@ struct store_row {
 
 enum { STORE_KEY_MAX = 64 + 1 + 1024, STORE_VALUE_MAX = 1 << 20 }; /* bytes */
 
-/* Send it. Any thread. 0; or MT_EFULL (too much is under way), MT_ECLOSED (the store has ended): then it is the caller's still.
+/* Send it. Any thread. 0; or MT_EBUSY (too much is under way), MT_ECLOSED (the store has ended): then it is the caller's still.
  */
 int store_send(struct store *s, struct store_request *r);
 /* What a get would answer, where that is known without waiting: true with the value in *out, its bytes appended to *copy. False:
@@ -85,10 +75,14 @@ struct store_file_config {
     const char *path; /* of the SQLite file, made when it is not there */
     size_t cache;     /* bytes of the cache */
     struct log *log;
+    int64_t (*now)(void); /* wall clock in milliseconds, for tests; NULL: the machine's */
 };
-/* 0; or MT_EIO, MT_EBUSY (another process has it), MT_EMALFORMED (damaged, or something else), MT_ENOMEM with a sentence in
- * *error. */
+/* 0; or MT_EIO, MT_EFULL, MT_EBUSY (another process has it), MT_EMALFORMED (damaged, or something else), MT_ENOMEM with a
+ * sentence in *error. */
 int store_open_file(const struct store_file_config *c, struct store **out, char **error);
+
+/* Whether that would go well, but for a server that has the file now. Changes nothing, makes nothing. Same results. */
+int store_check_file(const char *path, char **error);
 
 struct store_redis_config {
     const char *url; /* redis://[[user]:password@]host[:port][/database], unix:///path[?db=N] */
@@ -99,6 +93,8 @@ struct store_redis_config {
 int store_open_redis(const struct store_redis_config *c, struct store **out, char **error);
 
 /* ---- for the files behind it ---- */
+/* Puts a sentence into *error (NULL when memory runs out) and returns `code`. */
+int store_refuse(int code, char **error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 struct store_ops {
     int (*send)(struct store *s, struct store_request *r);
     bool (*peek)(struct store *s, struct slice key, struct store_value *out, struct buf *copy); /* NULL: never */

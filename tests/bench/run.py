@@ -18,6 +18,8 @@ import sys
 import time
 
 import reload
+import wait
+import writes
 
 HERE = pathlib.Path(__file__).resolve().parent
 START_TIMEOUT = 15
@@ -52,6 +54,9 @@ SCENARIOS = (
              ("echo", "--connections", "100", "--window", "1"), tls=True),
     Scenario("tls-echo-16", "Echo over TLS 1.3, 100 connections, 16 messages of 32 bytes in flight on each", "echoes", "echo",
              ("echo", "--connections", "100", "--window", "16"), tls=True),
+    Scenario("wait", "Echo with one more call in its handler, 100 connections, 16 messages of 32 bytes in flight on each", "echoes",
+             "wait", ("echo", "--connections", "100", "--window", "16")),
+    Scenario("writes", "2,000 echoes a second while others write to the store", "", "writes", ()),
     Scenario("reload", "Reloads of a script while its rooms are busy", "", "reload", ()),
 )
 
@@ -205,6 +210,10 @@ class Bench:
         """{server: [results]}, one per round, the servers taking turns."""
         if scenario.mode == "reload":
             return reload.run(self, progress)
+        if scenario.mode == "writes":
+            return writes.run(self, progress)
+        if scenario.mode == "wait":
+            return wait.run(self, scenario, progress)
         names = [n for n in names if n in scenario.also or n not in WORKERS]
         results = {name: [] for name in names}
         for number in range(self.options.rounds):
@@ -270,8 +279,8 @@ def idle_rows(results):
 
 
 def table_of(scenario, results):
-    if scenario.mode == "reload":
-        return list(reload.rows(results))
+    if scenario.mode in ("reload", "wait", "writes"):
+        return list({"reload": reload, "wait": wait, "writes": writes}[scenario.mode].rows(results))
     return list(idle_rows(results) if scenario.name == "idle" else rate_rows(scenario, results))
 
 

@@ -10,6 +10,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 pytest.register_assert_rewrite("support.wire", "support.server", "support.control")
 from support import certs, wire  # noqa: E402
+from support.backend import Backend, Nginx  # noqa: E402
 from support.server import BIN, WORKERS, Server  # noqa: E402
 
 
@@ -75,6 +76,57 @@ def connect():
     yield make
     for ws in open_sockets:
         ws.close_socket()
+
+
+@pytest.fixture
+def backend():
+    """backend(handle, **options) -> Backend, closed at the end."""
+    running = []
+
+    def make(handle, kind=Backend, **options):
+        running.append(kind(handle, **options))
+        return running[-1]
+
+    yield make
+    for b in running:
+        b.close()
+
+
+@pytest.fixture
+def start_nginx(tmp_path):
+    """start_nginx(**options) -> Nginx, stopped at the end."""
+    running = []
+
+    def make(**options):
+        running.append(Nginx(tmp_path / f"nginx{len(running)}", **options))
+        return running[-1].start()
+
+    yield make
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture
+def http_caller(serve, connect, apps):
+    """http_caller(**options of serve) -> call(url, **message), which lets the app http.lua do a request and gives what came of it.
+    call.ws is its connection, call.server its server."""
+    def make(script=apps / "http.lua", **options):
+        server = serve(script, **options)
+        ws = connect(server)
+
+        def call(url, type="fetch", **fields):  # pylint: disable=redefined-builtin
+            ws.text({"type": type, "id": 1, "url": url, **fields})
+            return ws.expect(type="reply", id=1).get("data")
+
+        call.ws, call.server = ws, server
+        return call
+
+    return make
+
+
+@pytest.fixture
+def client(http_caller):
+    return http_caller()
 
 
 def until(check, timeout=5.0, what="it"):

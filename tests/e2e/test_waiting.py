@@ -347,3 +347,73 @@ def test_big_messages_that_wait_are_bounded_by_their_bytes(serve, connect):
     for i in range(24):
         assert ws.data() == str(i + 1)
     sender.join()
+
+
+DRAIN = """
+local tide = require "moontide"
+local app = { on = {} }
+function app.on_open(conn) if conn.path == "/log" then conn:join "log" end end
+function app.on.fill(conn, msg)
+  conn:send(("x"):rep(6 << 20)) -- more than the system takes for a socket
+  if msg.close then conn:close(4000) end
+  for n, seconds in pairs { 0.1, false, false } do
+    tide.spawn(function()
+      local ok, why, name = conn:drain(seconds or nil)
+      tide.room "log":send { drained = n, ok = ok or false, name = name, buffered = conn.buffered }
+    end)
+  end
+end
+return app
+"""
+
+
+def test_drain_waits_for_a_slow_reader(serve, connect):
+    server = serve(DRAIN)
+    log, slow = connect(server, "/log"), connect(server, rcvbuf=4096)
+    log.fence()
+    slow.text({"type": "fill"})
+    assert log.expect(drained=1, ok=False, name="timeout")["buffered"] > 0
+    log.expect_nothing()
+    assert len(slow.data()) == 6 << 20
+    assert sorted((log.expect(ok=True, buffered=0)["drained"]) for _ in range(2)) == [2, 3]
+    # it goes instead of reading
+    slow = connect(server, rcvbuf=4096)
+    slow.text({"type": "fill"})
+    log.expect(drained=1, name="timeout")
+    slow.reset()
+    assert sorted((log.expect(ok=False, name="closed")["drained"]) for _ in range(2)) == [2, 3]
+    # it is closed: nobody waits, and what was queued is sent before the close all the same
+    slow = connect(server, rcvbuf=4096)
+    slow.text({"type": "fill", "close": True})
+    assert sorted((log.expect(ok=False, name="closed")["drained"]) for _ in range(3)) == [1, 2, 3]
+    assert len(slow.data()) == 6 << 20
+    slow.expect_close(4000)
+
+
+@pytest.mark.one_worker
+def test_spawning_without_end(serve, connect):
+    """script.memory bounds the number of tasks: the one that makes more fails, those that were made do their work."""
+    server = serve("""
+    local tide = require "moontide"
+    local app = {}
+    function app.on_message(conn, text)
+      if text ~= "storm" then conn:send(text) return end
+      local done, n = 0, 0
+      local ok, why = pcall(function()
+        while true do tide.spawn(function() tide.sleep(0.1) done = done + 1 end) n = n + 1 end
+      end)
+      conn:send(tostring(why))
+      while done < n do tide.sleep(0.01) end
+      conn:send(tostring(n))
+    end
+    return app""", settings={"script.memory": 8 << 20})
+    ws = connect(server)
+    before = server.rss()
+    for _ in range(3):
+        ws.text("storm")
+        assert "2048 tasks are alive, and script.memory has no room for more" in ws.data()
+        ws.expect("2047")  # and the handler that made them
+        ws.text("fine")
+        ws.expect("fine")
+    assert server.rss() - before < (64 << 20) or sanitized()
+    assert "ERROR" not in server.log.text()

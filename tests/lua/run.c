@@ -13,7 +13,7 @@
  *     logged() -> text                         what was logged since the last call
  *     registered() -> list of names            every function and field that the VM offers scripts: "tide.now", "conn:send"
  *     decode(text), encode(value)              JSON
- *     client:text(s) :binary(s) :receive() -> line | nil :close(code) :closed() -> code | nil :block(bool) :drain()
+ *     client:text(s) :binary(s) :receive() -> line | nil :close(code) :closed() -> code | nil :block(bool) :drain() :paused() -> bool
  * What an app logs as an error and nobody asks for fails the test.
  */
 /* clang-format on */
@@ -208,6 +208,12 @@ static int l_client_block(lua_State *L)
     return 0;
 }
 
+static int l_client_paused(lua_State *L)
+{
+    lua_pushboolean(L, check_client(L)->session->pauses > 0);
+    return 1;
+}
+
 static int l_client_drain(lua_State *L)
 {
     fake_drain(world, check_client(L)->session);
@@ -261,9 +267,11 @@ static void add_type(struct found *f, const char *type, const char *name)
 
 /* The name under which scripts know objects of a type; NULL: they never hold one, or it has nothing but what tables have. */
 static const char *const types[][2] = {
-    {"moontide.conn", "conn"},   {"moontide.room", "room"},     {"moontide.user", "user"}, {"moontide.conn.remote", "remote"},
-    {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"}, {"moontide.timer", "timer"},
-    {"moontide.req", "req"},     {"moontide.headers", NULL},    {"moontide.shape", NULL},  {"moontide.errand", NULL},
+    {"moontide.conn", "conn"},   {"moontide.room", "room"},     {"moontide.user", "user"},   {"moontide.conn.remote", "remote"},
+    {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"},   {"moontide.timer", "timer"},
+    {"moontide.req", "req"},     {"moontide.response", "res"},  {"moontide.headers", NULL},  {"moontide.shape", NULL},
+    {"moontide.file", "file"},   {"moontide.errand", NULL},     {"moontide.queue", "queue"}, {"moontide.db", "db"},
+    {"moontide.tx", "tx"},       {"moontide.blob", NULL},
 };
 
 static bool is_listed(const char *type)
@@ -309,9 +317,9 @@ static const luaL_Reg functions[] = {
     {"app", l_app},       {"file", l_file},       {"reload", l_reload},         {"connect", l_connect},
     {"http", l_http},     {"advance", l_advance}, {"await", l_await},           {"logged", l_logged},
     {"decode", l_decode}, {"encode", l_encode},   {"registered", l_registered}, {NULL, NULL}};
-static const luaL_Reg client_methods[] = {
-    {"text", l_client_text},     {"binary", l_client_binary}, {"receive", l_client_receive}, {"close", l_client_close},
-    {"closed", l_client_closed}, {"block", l_client_block},   {"drain", l_client_drain},     {NULL, NULL}};
+static const luaL_Reg client_methods[] = {{"text", l_client_text},   {"binary", l_client_binary}, {"receive", l_client_receive},
+                                          {"close", l_client_close}, {"closed", l_client_closed}, {"block", l_client_block},
+                                          {"drain", l_client_drain}, {"paused", l_client_paused}, {NULL, NULL}};
 
 static int traceback(lua_State *L)
 {

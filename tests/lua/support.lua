@@ -82,3 +82,16 @@ function more(client, code)
   local text = logged()
   assert(text:find "the inside has ended" and not text:find " ERROR ", text)
 end
+
+-- The same for code that waits: it runs in a task of its own, until its end. What it sends to the client is thrown away.
+function waiting(code, target)
+  local client = inside("tide.spawn(function() " .. code .. " conn:send 'the task has ended' end)", target)
+  local line = client:receive()
+  while line ~= "the task has ended" do
+    local text = logged()
+    assert(not text:find " ERROR ", text)
+    if not line then await() end
+    line = client:receive()
+  end
+  return client
+end

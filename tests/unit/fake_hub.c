@@ -190,6 +190,11 @@ static void on_signal(void *arg, struct slice name, struct blob *value)
     write_log(arg, '!', name, "", "", (struct slice){(const char *)value->data, value->len});
 }
 
+static void on_asked(void *arg, struct conn *c)
+{
+    ((struct fake_world *)arg)->asked++;
+}
+
 static void on_dropped(void *arg, unsigned worker, uint64_t count)
 {
     struct fake_world *w = arg;
@@ -202,7 +207,7 @@ static void on_dropped(void *arg, unsigned worker, uint64_t count)
 
 static void make_world(struct fake_world *w, struct hub_crew *crew, unsigned worker)
 {
-    static const struct hub_events events = {on_join, on_leave, grace, current, on_signal, on_dropped};
+    static const struct hub_events events = {on_join, on_leave, grace, current, on_signal, on_asked, on_dropped};
 
     w->loop = calloc(1, sizeof(*w->loop));
     list_init(&w->loop->timers);

@@ -28,6 +28,7 @@ struct fake_world {
     char log[FAKE_SENT_MAX];
     size_t log_len;
     unsigned joins, leaves;
+    unsigned asked;         /* calls of on_asked */
     unsigned dropped_calls; /* of on_dropped */
     uint64_t dropped;       /* what they told */
     uint64_t grace;         /* what the grace hook answers */

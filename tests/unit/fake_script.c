@@ -4,6 +4,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "fake_inbox.h"
+#include "loop/pool.h"
+#include "store/folder.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -11,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -400,6 +403,9 @@ int fake_setup(void **state)
     snprintf(f->path, sizeof(f->path), "%s/app.lua", f->folder);
     snprintf(log, sizeof(log), "%s/log", f->folder);
     f->log_fd = open(log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    snprintf(f->files, sizeof(f->files), "%s/files", f->folder);
+    assert_int_equal(mkdir(f->files, 0700), 0);
+    assert_int_equal(folder_open(f->files, 1 << 20, &f->own_folder), 0);
     f->log = log_create(f->log_fd, LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT);
     f->watchdog = script_watchdog_start();
     script_defaults(&f->config);
@@ -408,6 +414,9 @@ int fake_setup(void **state)
     f->config.log = f->log;
     f->config.watchdog = f->watchdog;
     f->config.path = f->path;
+    f->config.folder = f->own_folder;
+    f->config.disk = pool_create(2, SIZE_MAX);
+    f->config.hashing = pool_create(1, 4);
     f->config.time_budget = 60; /* for tools that make everything slow; test_script_watch is about the real one */
     f->config.load_budget = 30;
     *state = f;
@@ -439,12 +448,15 @@ int fake_teardown(void **state)
 
     fake_unload(f);
     script_watchdog_stop(f->watchdog);
+    pool_destroy(f->config.disk);
+    pool_destroy(f->config.hashing);
     log_destroy(f->log);
     close(f->log_fd);
     mem_free(f->error);
     snprintf(command, sizeof(command), "rm -rf '%s'", f->folder);
     assert_int_equal(system(command), 0);
     fake_inbox_destroy(f->config.inbox);
+    folder_close(f->own_folder);
     loop_destroy(f->loop);
     free(f);
     return 0;

@@ -32,6 +32,8 @@ struct fake {
     struct script *script;
     char folder[64]; /* with the script, app.lua */
     char path[96];
+    char files[96];            /* the folder of tide.files, in `folder`; 1 MiB a file */
+    struct folder *own_folder; /* open */
     char logged[65536]; /* what fake_logged read last */
     int log_fd;
     struct script_config config;

@@ -89,6 +89,22 @@ static void test_check_and_version(void **state)
     assert_int_equal(c.command, CLI_VERSION);
 }
 
+static void test_a_new_app(void **state)
+{
+    struct cli c;
+    assert_int_equal(PARSE(&c, NULL, "new", "chat"), 0);
+    assert_int_equal(c.command, CLI_NEW);
+    assert_string_equal(c.script, "chat");
+    cli_fini(&c);
+    assert_int_equal(PARSE(&c, NULL, "new", "--help"), 0);
+    assert_string_equal(c.topic, "new");
+    cli_fini(&c);
+    REFUSE("which folder?", "new");
+    REFUSE("unexpected argument \"b\"", "new", "a", "b");
+    REFUSE("moontide new takes no --listen", "new", "a", "--listen", "1");
+    REFUSE("moontide new takes no --json", "new", "a", "--json");
+}
+
 static void test_commands_for_a_running_server(void **state)
 {
     struct cli c;
@@ -279,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_run_takes_a_script_and_flags_in_any_order),
         cmocka_unit_test(test_a_script_alone_is_run),
         cmocka_unit_test(test_check_and_version),
+        cmocka_unit_test(test_a_new_app),
         cmocka_unit_test(test_commands_for_a_running_server),
         cmocka_unit_test(test_help_in_its_forms),
         cmocka_unit_test(test_mistakes_are_named_with_what_is_near),

@@ -194,6 +194,24 @@ static void percent_signs(void **state)
     buf_fini(&b);
 }
 
+static void form_encoding(void **state)
+{
+    struct buf b = {0}, back = {0};
+    unsigned char all[256];
+
+    assert_int_equal(text_form(&b, SLICE("a b&c=d+\xc3\xa4*-._~\0\xff")), 0);
+    assert_buf(&b, SLICE("a+b%26c%3Dd%2B%C3%A4*-._%7E%00%FF"));
+    buf_clear(&b);
+    for (int i = 0; i < 256; i++)
+        all[i] = (unsigned char)i;
+    assert_int_equal(text_form(&b, (struct slice){(char *)all, 256}), 0);
+    assert_int_equal(text_unpercent(&back, buf_slice(&b), true), 0);
+    assert_buf(&back, ((struct slice){(char *)all, 256}));
+    assert_int_equal(text_form(&b, (struct slice){NULL, 0}), 0);
+    buf_fini(&b);
+    buf_fini(&back);
+}
+
 /* ---- JSON strings ---- */
 
 static void json_strings(void **state)
@@ -258,8 +276,11 @@ static void no_memory_adds_nothing(void **state)
     assert_int_equal(text_unhex(&b, SLICE("00")), MT_ENOMEM);
     mem_fail_at(1);
     assert_int_equal(text_unpercent(&b, SLICE("a"), false), MT_ENOMEM);
+    mem_fail_at(1);
+    assert_int_equal(text_form(&b, SLICE("a")), MT_ENOMEM);
     mem_fail_at(0);
     assert_int_equal(text_hex(&b, big, SIZE_MAX / 2), MT_ENOMEM);
+    assert_int_equal(text_form(&b, (struct slice){big, SIZE_MAX / 2}), MT_ENOMEM);
     assert_int_equal(b.len, 0);
     buf_fini(&b);
 }
@@ -270,7 +291,7 @@ int main(void)
         cmocka_unit_test(slices_compare),     cmocka_unit_test(slices_trim_and_split),  cmocka_unit_test(slices_to_numbers),
         cmocka_unit_test(nearest_names),      cmocka_unit_test(hex_both_ways),          cmocka_unit_test(base64_vectors),
         cmocka_unit_test(base64_round_trips), cmocka_unit_test(base64_is_strict),       cmocka_unit_test(percent_signs),
-        cmocka_unit_test(json_strings),       cmocka_unit_test(no_memory_adds_nothing),
+        cmocka_unit_test(form_encoding),      cmocka_unit_test(json_strings),       cmocka_unit_test(no_memory_adds_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,6 +27,9 @@ static const char app[] =
     "  local r = table.pack(tide.timeout(2, function(...) return ... end, 1, 2)) tide.after(1, 'tick', conn) t:join(1) r.n = nil "
     "return r end\n"
     "function app.tick(conn) conn:send 'tick' end\n"
+    "local q = tide.queue(function(n) tide.sleep(1) end)\n"
+    "function app.on.put(conn) for i = 1, 3 do q:put(i) end end\n"
+    "function app.on.ask(conn) return { answer = conn:request({ type = 'question' }, { timeout = 2 }) } end\n"
     "function app.on_message(conn, text) error(text) end\n"
     "function app.on_binary(conn, b) conn:send_binary(b) end\n"
     "function app.on_close(conn, code, reason) tide.state.closed = (tide.state.closed or 0) + 1 end\n"
@@ -34,6 +37,18 @@ static const char app[] =
     "  local n = 0 return 200, function() n = n + 1 if n < 3 then return req.headers.host end end, { ['X-Y'] = { 'a', 'b' } } "
     "end\n"
     "return app";
+
+/* The client answers what it was asked last, if it was asked anything. */
+static void answer(struct fake *f, struct session *s)
+{
+    char text[80];
+    const char *id = strstr(s->sent, "\"tide-");
+
+    if (!id)
+        return;
+    snprintf(text, sizeof(text), "{\"type\":\"reply\",\"id\":%.23s,\"data\":5}", id);
+    fake_text(f, s, text);
+}
 
 /* Everything that clients can do, once. With a failure somewhere the results are not looked at. */
 static void act(struct fake *f)
@@ -47,6 +62,9 @@ static void act(struct fake *f)
         fake_text(f, s, "raise");
         fake_text(f, s, "{\"type\":\"spawn\",\"id\":3}");
         fake_advance(f, 3000);
+        fake_text(f, s, "{\"type\":\"put\"}");
+        fake_text(f, s, "{\"type\":\"ask\",\"id\":6}");
+        answer(f, s);
         fake_binary(f, s, "abc", 3);
         fake_text(f, s, "{\"type\":\"add\",\"a\":1,\"id\":4}");
         fake_text(f, s, "{\"type\":\"spawn\",\"id\":5}");
@@ -78,6 +96,7 @@ static void expect_well(struct fake *f)
     act(f);
     assert_true(f->sessions[0]->accepted);
     if (!strstr(f->sessions[0]->sent, "{\"type\":\"reply\",\"id\":\"x\",\"data\":{\"sum\":2}}") ||
+        !strstr(f->sessions[0]->sent, "{\"type\":\"reply\",\"id\":6,\"data\":{\"answer\":5}}") ||
         !strstr(f->sessions[0]->sent, "\ntick\n") || !strstr(f->sessions[0]->sent, "abc"))
         fail_msg("%s", f->sessions[0]->sent);
     assert_int_equal(f->sessions[1]->status, 200);
@@ -94,7 +113,7 @@ static void test_events(void **state)
 
     f->config.close_on_errors = false;
     fake_load(f, app);
-    for (unsigned long n = 1; n <= 700; n++) {
+    for (unsigned long n = 1; n <= 1000; n++) {
         mem_fail_at(n);
         act(f);
         mem_fail_at(0);

@@ -146,7 +146,8 @@ static void test_cancel_unwinds(void **state)
         "  pcall(function() tide.sleep(9) print('never') end) print('never') end)\n"
         "tide.sleep(1) print(t:cancel()) print(t:join()) print(t:cancel())");
     fake_advance(f, 10000);
-    expect_printed(f, "closed    nil;false    cannot wait here; use tide.spawn;true;nil    cancelled    cancelled;false;");
+    expect_printed(f, "closed    nil;false    cannot wait here: the task has ended, and its <close> code may not wait;true;nil    "
+                      "cancelled    cancelled;false;");
     script_stats(f->script, &stats);
     assert_int_equal(stats.errors, 0);
 }

@@ -16,20 +16,20 @@ static uint64_t now(void)
     return clock_now;
 }
 
-static struct memory_value bytes(const char *text)
+static struct store_value bytes(const char *text)
 {
-    return (struct memory_value){MEMORY_BYTES, 0, slice_of(text), 0};
+    return (struct store_value){STORE_BYTES, 0, slice_of(text)};
 }
 
 static int set(struct memory_store *m, const char *key, const char *text, uint64_t ttl)
 {
-    struct memory_value v = bytes(text);
+    struct store_value v = bytes(text);
     return memory_store_set(m, slice_of(key), &v, ttl);
 }
 
 static void expect(struct memory_store *m, const char *key, const char *text)
 {
-    struct memory_value v;
+    struct store_value v;
     struct buf copy = {0};
     int err = memory_store_get(m, slice_of(key), &v, &copy);
 
@@ -45,14 +45,14 @@ static void expect(struct memory_store *m, const char *key, const char *text)
 static void test_set_and_get(void **state)
 {
     struct memory_store *m = memory_store_create(1 << 20, now);
-    struct memory_value v = {MEMORY_BYTES, 0, {"a\0\xff", 3}, 0};
+    struct store_value v = {STORE_BYTES, 0, {"a\0\xff", 3}};
     struct buf copy = {0};
 
     expect(m, "k", NULL);
-    assert_int_equal(set(m, "k", "one", MEMORY_TTL_NONE), 0);
-    assert_int_equal(set(m, "k", "two", MEMORY_TTL_NONE), 0);
+    assert_int_equal(set(m, "k", "one", STORE_TTL_NONE), 0);
+    assert_int_equal(set(m, "k", "two", STORE_TTL_NONE), 0);
     expect(m, "k", "two");
-    assert_int_equal(set(m, "", "", MEMORY_TTL_NONE), 0);
+    assert_int_equal(set(m, "", "", STORE_TTL_NONE), 0);
     expect(m, "", "");
     assert_int_equal(memory_store_set(m, SLICE("b\0c"), &v, 0), 0);
     assert_int_equal(buf_add_text(&copy, "before"), 0);
@@ -74,9 +74,9 @@ static void test_time_to_live(void **state)
     set(m, "short", "x", 100);
     set(m, "long", "x", 1000);
     set(m, "keeps", "x", 100);
-    set(m, "keeps", "y", MEMORY_TTL_KEEP);
+    set(m, "keeps", "y", STORE_TTL_KEEP);
     set(m, "freed", "x", 100);
-    set(m, "freed", "y", MEMORY_TTL_NONE);
+    set(m, "freed", "y", STORE_TTL_NONE);
     assert_int_equal(memory_store_incr(m, SLICE("n"), 5, 100, &n), 0);
     clock_now += 99;
     assert_int_equal(memory_store_incr(m, SLICE("n"), 5, 100, &n), 0); /* does not live longer by that */
@@ -96,7 +96,7 @@ static void test_time_to_live(void **state)
 static void test_incr(void **state)
 {
     struct memory_store *m = memory_store_create(1 << 20, now);
-    struct memory_value v = {MEMORY_INTEGER, INT64_MAX, {NULL, 0}, 0};
+    struct store_value v = {STORE_INTEGER, INT64_MAX, {NULL, 0}};
     int64_t n = 0;
 
     assert_int_equal(memory_store_incr(m, SLICE("a"), 1, 0, &n), 0);
@@ -112,40 +112,32 @@ static void test_incr(void **state)
     memory_store_destroy(m);
 }
 
-static uint64_t version(struct memory_store *m, const char *key)
-{
-    struct memory_value v = {.version = 0};
-    struct buf copy = {0};
-
-    memory_store_get(m, slice_of(key), &v, &copy);
-    buf_fini(&copy);
-    return v.version;
-}
-
 static void test_replace(void **state)
 {
     struct memory_store *m = memory_store_create(1 << 20, now);
-    struct memory_value v = bytes("new");
-    int64_t n;
+    struct store_value nothing = {.kind = STORE_NOTHING}, v = bytes("new"), w = bytes("other"), five = {.kind = STORE_INTEGER};
+    struct store_value text = {STORE_JSON, 0, SLICE("new")};
 
-    assert_int_equal(memory_store_replace(m, SLICE("k"), &v, 0, 7), MT_EBUSY);
-    assert_int_equal(memory_store_replace(m, SLICE("k"), &v, 0, 0), 0);
-    assert_int_equal(memory_store_replace(m, SLICE("k"), &v, 0, 0), MT_EBUSY);
-    uint64_t seen = version(m, "k");
-    assert_int_equal(memory_store_remove(m, SLICE("k"), 0), MT_EBUSY);
-    set(m, "k", "other", 0);
-    assert_int_equal(memory_store_replace(m, SLICE("k"), &v, 0, seen), MT_EBUSY);
-    assert_int_equal(memory_store_remove(m, SLICE("k"), seen), MT_EBUSY);
+    five.integer = 5;
+    assert_int_equal(memory_store_replace(m, SLICE("k"), &v, &w, 0), MT_EBUSY);
+    assert_int_equal(memory_store_replace(m, SLICE("k"), &nothing, &v, 0), 0);
+    assert_int_equal(memory_store_replace(m, SLICE("k"), &nothing, &v, 0), MT_EBUSY);
+    assert_int_equal(memory_store_replace(m, SLICE("k"), &text, &w, 0), MT_EBUSY); /* the same bytes, another kind */
+    assert_int_equal(memory_store_replace(m, SLICE("k"), &w, &nothing, 0), MT_EBUSY);
+    expect(m, "k", "new");
+    assert_int_equal(memory_store_replace(m, SLICE("k"), &v, &five, 0), 0);
+    five.integer = 6;
+    assert_int_equal(memory_store_replace(m, SLICE("k"), &five, &w, 0), MT_EBUSY);
+    five.integer = 5;
+    assert_int_equal(memory_store_replace(m, SLICE("k"), &five, &w, 0), 0);
     expect(m, "k", "other");
-    memory_store_delete(m, SLICE("k"));
-    set(m, "k", "again", 0);
-    assert_int_equal(memory_store_replace(m, SLICE("k"), &v, 0, seen), MT_EBUSY);
-    assert_int_equal(memory_store_remove(m, SLICE("k"), version(m, "k")), 0);
-    assert_int_equal(memory_store_remove(m, SLICE("k"), 0), 0);
-    memory_store_incr(m, SLICE("n"), 1, 0, &n);
-    seen = version(m, "n");
-    memory_store_incr(m, SLICE("n"), 1, 0, &n);
-    assert_int_equal(memory_store_replace(m, SLICE("n"), &v, 0, seen), MT_EBUSY);
+    assert_int_equal(memory_store_replace(m, SLICE("k"), &w, &nothing, 0), 0);
+    expect(m, "k", NULL);
+    assert_int_equal(memory_store_replace(m, SLICE("k"), &nothing, &nothing, 0), 0);
+    set(m, "short", "new", 50);
+    clock_now += 50;
+    assert_int_equal(memory_store_replace(m, SLICE("short"), &v, &w, 0), MT_EBUSY);
+    assert_int_equal(memory_store_replace(m, SLICE("short"), &nothing, &w, 0), 0);
     memory_store_destroy(m);
 }
 
@@ -239,7 +231,7 @@ static void test_memory(void **state)
         mem_fail_at(0);
         struct memory_store *m = memory_store_create(1 << 20, now);
         struct buf copy = {0}, keys = {0};
-        struct memory_value v;
+        struct store_value v;
         size_t count;
         set(m, "a", "old", 0);
         mem_fail_at(n);
@@ -268,14 +260,15 @@ static void *count_up(void *arg)
 
     for (int i = 0; i < ROUNDS; i++) {
         memory_store_incr(m, SLICE("total"), 1, 0, &n);
-        struct memory_value v = {MEMORY_INTEGER, 0, {NULL, 0}, 0};
+        int err;
         do { /* read, add, replace if nobody was faster */
+            struct store_value old = {.kind = STORE_NOTHING}, v = {.kind = STORE_INTEGER};
             struct buf copy = {0};
-            if (memory_store_get(m, SLICE("cas"), &v, &copy) != 0)
-                v = (struct memory_value){MEMORY_INTEGER, 0, {NULL, 0}, 0};
-            v.integer++;
+            memory_store_get(m, SLICE("cas"), &old, &copy);
+            v.integer = old.integer + 1;
+            err = memory_store_replace(m, SLICE("cas"), &old, &v, 0);
             buf_fini(&copy);
-        } while (memory_store_replace(m, SLICE("cas"), &v, 0, v.version) == MT_EBUSY);
+        } while (err == MT_EBUSY);
     }
     return NULL;
 }
@@ -284,7 +277,7 @@ static void test_threads(void **state)
 {
     struct memory_store *m = memory_store_create(1 << 20, now);
     pthread_t threads[THREADS];
-    struct memory_value v;
+    struct store_value v;
     struct buf copy = {0};
 
     for (int i = 0; i < THREADS; i++)

@@ -3,9 +3,10 @@
 // an open page, a bad save is shown over it in dev mode, the dashboard draws. Prints TAP.
 "use strict";
 const assert = require("node:assert");
+const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
-const { REPO, Server, temporary } = require("./server.js");
+const { PROGRAM, REPO, Server, temporary } = require("./server.js");
 const { TIMEOUT, at, says, shows, watched, calm, run } = require("./suite.js");
 
 // A person in a browser window of their own, in a room.
@@ -66,6 +67,37 @@ async function startDev(text, pages = {}) {
 const folders = []; // to be removed at the end
 
 const tests = {
+  async "the app of moontide new"(browser) {
+    const folder = temporary(), app = path.join(folder, "app");
+    folders.push(folder);
+    execFileSync(PROGRAM, ["new", app]);
+    const server = await Server.start(path.join(app, "app.lua"), path.join(app, "public"), "127.0.0.1:0",
+      ["--set", `store.file=${path.join(app, "data", "store.db")}`]);
+    const pages = [];
+    for (const name of ["ann", "bob"]) {
+      const page = await (await browser.newContext()).newPage();
+      page.problems = [];
+      page.on("pageerror", (error) => page.problems.push(String(error)));
+      await page.addInitScript((value) => { sessionStorage.name = value; }, name);
+      await page.goto(server.url + "/");
+      await says(page.locator("#status"), name);
+      pages.push(page);
+    }
+    const [ann, bob] = pages;
+    await says(ann.locator("#status"), /^here: ann, bob$/);
+    await ann.locator("#text").fill("hello <b>bob</b>");
+    await ann.locator("button").click();
+    await says(bob.locator("#lines li"), /^ann: hello <b>bob<\/b>$/);
+    await bob.reload();
+    await says(bob.locator("#lines li"), /^ann: hello/);
+    assert.strictEqual(await bob.locator("#lines li", { hasText: "hello" }).count(), 1);
+    await bob.goto(server.url + "/#garden");
+    await says(bob.locator("#title"), /^garden/);
+    assert.strictEqual(await bob.locator("#lines li", { hasText: "hello" }).count(), 0);
+    calm(ann, bob);
+    await server.stop();
+  },
+
   async "two windows talk to each other"(browser) {
     const server = await Server.start(chatScript, chatFolder);
     const [ann, bob] = await twoPeople(browser, server);

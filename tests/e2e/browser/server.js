@@ -62,4 +62,4 @@ function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: SWITCHES });
 }
 
-module.exports = { REPO, Server, temporary, launch };
+module.exports = { PROGRAM, REPO, Server, temporary, launch };

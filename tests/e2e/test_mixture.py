@@ -1,0 +1,134 @@
+"""All waiting calls mixed at random over connections that come and go, reloads, and a backend that is killed: when it is over,
+tasks, sockets, statements and bytes are where they began. Ten minutes when MOONTIDE_SLOW=1, else some seconds."""
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import websockets
+from support.http_app import Backend
+from support.control import Control, control
+from support.server import sanitized
+
+APP = Path(__file__).parent / "apps" / "mixture.lua"
+OPS = ("sleep spawn own timeout queue ask drain memory store store store sql sql transaction endless http http stream stream "
+       "refused file leave").split()
+
+
+class Load:
+    def __init__(self, server, seconds, seed):
+        self.server, self.seconds, self.random = server, seconds, random.Random(seed)
+        self.answers, self.errors, self.ids = {}, {}, 0
+
+    def over(self):
+        return asyncio.get_running_loop().time() >= self.until
+
+    async def client(self):
+        """Connections one after the other, each with some messages at once; most end well, some in the middle of it all."""
+        while not self.over():
+            try:
+                async with websockets.connect(self.server.ws_url, max_size=None, ping_interval=None) as ws:
+                    await self.talk(ws)
+                    if self.random.random() < 0.3:
+                        ws.transport.abort()
+            except (websockets.ConnectionClosed, OSError, asyncio.TimeoutError, websockets.InvalidMessage):
+                pass
+
+    async def talk(self, ws):
+        waiting = set()
+        for _ in range(self.random.randrange(1, 40)):
+            if self.over():
+                break
+            self.ids += 1
+            op = self.random.choice(OPS)
+            waiting.add(self.ids)
+            await ws.send(json.dumps({"type": op, "n": self.random.randrange(100000), "id": self.ids}))
+            if self.random.random() < 0.02:
+                return  # leaves with all of it under way
+            while len(waiting) > self.random.randrange(12):
+                await self.hear(ws, waiting)
+        while waiting:
+            await self.hear(ws, waiting)
+
+    async def hear(self, ws, waiting):
+        m = json.loads(await asyncio.wait_for(ws.recv(), 30))
+        if m["type"] == "please":
+            if m["n"] % 3:
+                await ws.send(json.dumps({"type": "reply", "id": m["id"], "data": m["n"]}))
+        elif m["type"] == "reply":
+            waiting.discard(m["id"])
+            self.answers["all"] = self.answers.get("all", 0) + 1
+        elif m["type"] == "error":
+            waiting.discard(m["id"])
+            self.errors[m["code"]] = self.errors.get(m["code"], 0) + 1
+
+    async def reload(self):
+        text = self.server.script.read_text()
+        n = 0
+        while not self.over():
+            await asyncio.sleep(self.random.uniform(0.2, 0.6))  # the pace of the mixture, not a wait for something
+            n += 1
+            self.server.script.write_text(text + f"-- {n}\n")
+            self.server.signal(signal.SIGHUP)
+
+    async def kill_backend(self, backend):
+        while not self.over():
+            await asyncio.sleep(self.random.uniform(0.5, 1.5))
+            await asyncio.to_thread(backend.restart)
+
+    async def run(self, backend, clients):
+        self.until = asyncio.get_running_loop().time() + self.seconds
+        await asyncio.gather(self.reload(), self.kill_backend(backend), *(self.client() for _ in range(clients)))
+
+
+async def collected(server):
+    """Bytes that Lua keeps in the worker that happens to answer."""
+    async with websockets.connect(server.ws_url) as ws:
+        await ws.send('{"type": "collect", "id": 1}')
+        return json.loads(await ws.recv())["data"]
+
+
+def rest(server, until, quiet):
+    """What is there when nothing is at work."""
+    status = {}
+
+    def settled():
+        c = Control(control(server))
+        status.update(c.ask("status"))
+        c.close()
+        return status["handlers"]["tasks"] == 0 and status["now"]["connections"] == 0
+    until(settled, timeout=quiet, what="the end of all tasks")
+    return status
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(600, marks=pytest.mark.slow), 8])
+def test_nothing_is_left_behind(serve, until, tmp_path, seconds):
+    (tmp_path / "files").mkdir()
+    seed = int(os.environ.get("MOONTIDE_SEED", random.randrange(1 << 30)))
+    with Backend() as backend:
+        server = serve(APP.read_text(), env={"BACKEND": backend.url}, settings={
+            "store.file": tmp_path / "store.db", "sql.folder": tmp_path, "files.folder": tmp_path / "files",
+            "reload.probation": "0s", "reload.age": "2s", "http.private": "true"})
+
+        def mixture(duration, number):
+            load = Load(server, duration, seed + number)
+            asyncio.run(load.run(backend, 24))
+            assert "internal" not in load.errors, f"seed {seed}: {load.errors}\n{server.log.text()}"
+            assert load.answers.get("all", 0) > 50, f"seed {seed}"
+            status = rest(server, until, 20)
+            return status, asyncio.run(collected(server)), server.sockets(), server.rss()
+
+        mixture(seconds / 4, 0)  # pools, caches and keep-alive connections have grown to their size
+        first, lua, sockets, rss = mixture(seconds / 4, 1)
+        last, lua_after, sockets_after, rss_after = mixture(seconds / 2, 2)
+        handlers = [s["handlers"] for s in (first, last)]
+        print(f"seed {seed}: {handlers[0]} -> {handlers[1]}; Lua {lua:.0f} -> {lua_after:.0f} KiB; sockets {sockets} -> {sockets_after}; "
+              f"RSS {rss >> 20} -> {rss_after >> 20} MiB", file=sys.stderr)
+        assert sockets_after <= sockets + 2
+        assert lua_after < lua * 1.3 + 512, "Lua grows"
+        if not sanitized():
+            assert rss_after - rss < 24 << 20, "the process grows"
