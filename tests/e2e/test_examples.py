@@ -26,7 +26,7 @@ def example(serve, tmp_path):
     """example(name, script="app.lua", **options) -> Server, with its pages; what it keeps is in the test's own folder."""
     def start(name, script="app.lua", env=None, **options):
         folder = EXAMPLES / name
-        flags = ["--static", folder / "page"] if script == "app.lua" else []
+        flags = ["--static", folder / "public"] if script == "app.lua" else []
         where = {"sql.folder": tmp_path, "store.file": tmp_path / "store.db"}
         settings = {key: where[key] for key in KEEPS.get(name, [])}
         return serve(folder / script, *flags, env={"WEBHOOK_SECRET": SECRET, **(env or {})}, settings=settings, **options)
@@ -79,10 +79,10 @@ def test_each_starts_and_is_whole(example, name):
     page = fetch(server.address, "/").body.decode()
     for file in set(re.findall(r'(?:href|src)="([^"]+)"', page)):
         got = fetch(server.address, "/" + file)
-        assert got.status == 200 and got.body == (EXAMPLES / name / "page" / file).read_bytes()
-    assert fetch(server.address, "/app.lua").status == 404, "only the page is public"
+        assert got.status == 200 and got.body == (EXAMPLES / name / "public" / file).read_bytes()
+    assert fetch(server.address, "/app.lua").status == 404, "only the folder public is"
     readme = (EXAMPLES / name / "README.md").read_text()
-    assert f"build/moontide run examples/{name}/app.lua --static examples/{name}/page" in readme
+    assert f"build/moontide run examples/{name}/app.lua --static examples/{name}/public" in readme
     for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", readme):
         assert (EXAMPLES / name / picture).resolve().is_file()
     server.log.wait("serving")
@@ -93,7 +93,7 @@ def test_each_starts_and_is_whole(example, name):
 def test_what_the_pages_share_is_the_same_in_all(file):
     """Each folder can be copied away, so each has its own copy: a change goes into all of them."""
     for name in OURS[1:]:
-        assert filecmp.cmp(EXAMPLES / OURS[0] / "page" / file, EXAMPLES / name / "page" / file, shallow=False)
+        assert filecmp.cmp(EXAMPLES / OURS[0] / "public" / file, EXAMPLES / name / "public" / file, shallow=False)
 
 
 # ---- history ----

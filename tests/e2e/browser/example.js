@@ -17,7 +17,7 @@ function folder() {
 function start(name, { kept = folder(), address, variables } = {}) {
   const settings = { history: ["sql.folder"], login: ["sql.folder", "store.file"], webhook: ["store.file"] }[name] || [];
   const where = { "sql.folder": kept, "store.file": path.join(kept, "store.db") };
-  return Server.start(example(name, "app.lua"), example(name, "page"), address, settings.flatMap((key) => ["--set", `${key}=${where[key]}`]),
+  return Server.start(example(name, "app.lua"), example(name, "public"), address, settings.flatMap((key) => ["--set", `${key}=${where[key]}`]),
     { WEBHOOK_SECRET: SECRET, ...variables });
 }
 

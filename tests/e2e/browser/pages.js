@@ -75,9 +75,7 @@ const tests = {
       ["--set", `store.file=${path.join(app, "data", "store.db")}`]);
     const pages = [];
     for (const name of ["ann", "bob"]) {
-      const page = await (await browser.newContext()).newPage();
-      page.problems = [];
-      page.on("pageerror", (error) => page.problems.push(String(error)));
+      const page = await watched(await (await browser.newContext()).newPage());
       await page.addInitScript((value) => { sessionStorage.name = value; }, name);
       await page.goto(server.url + "/");
       await says(page.locator("#status"), name);
