@@ -14,7 +14,7 @@ local SYMBOL = "string 1..12"
 local ANSWER = { prices = { { symbol = SYMBOL, price = "number" }, max = 1000 } }   -- checked like a message
 
 app.rooms   = { ["price:*"] = { current = true }, feed = { current = true } }   -- who comes late gets the newest first
-app.accepts = { watch = { symbols = { SYMBOL, max = 100 } } }
+app.accepts = { watch = { symbols = { SYMBOL, max = 1000 } } }
 
 local function ask()
   local res, err, name = tide.http.get(URL, { timeout = 5, max_body = 1 << 20 })

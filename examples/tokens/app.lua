@@ -20,7 +20,7 @@ local function stream(conn, ask, prompt)                   -- -> nothing, or why
   if not res then return "the backend cannot be reached", err end
   if res.status ~= 200 then return "the backend refuses to answer", "status " .. res.status end
   for line in res:lines() do
-    local data = line:match "^data: (.+)$"
+    local data = line:match "^data: ?(.*)$"
     if data == "[DONE]" then return end
     local event = tide.check(tide.json.decode(data), PIECE)
     if event then

@@ -10,6 +10,7 @@ local KEY = assert(tide.crypto.decode(secret:match "^whsec_(.+)$", "base64"))
 
 local CLOCK = 300                                          -- seconds that a timestamp may be off
 local KEEP = 20                                            -- deliveries of a room that who comes later sees
+local LARGEST = 64 << 10                                   -- bytes of a body
 local ROOM = "string 1..64"
 
 local app = { on = {}, accepts = { watch = { room = ROOM } } }
@@ -30,28 +31,34 @@ local function check(req)                                  -- -> id; whoever is 
   return id
 end
 
-local function remember(delivery)
-  assert(tide.store:update("recent:" .. delivery.room, function(list)
+local function remember(delivery)                          -- for who comes later -> ok
+  return tide.store:update("recent:" .. delivery.room, function(list)
     list = list or tide.json.array {}
     table.insert(list, 1, delivery)
     list[KEEP + 1] = nil
     return list
-  end))
+  end)
 end
 
 local function receive(req)
   if req.method ~= "POST" then tide.reject(405, "POST only", { Allow = "POST" }) end
+  if #req.body > LARGEST then tide.reject(413) end
   local name = tide.check(req.params.room, ROOM)
   if not name then tide.reject(404) end
   local id = check(req)
   local event = req:json { type = "string? 1..100", data = "any?" }
 
-  local times, err = tide.store:incr("delivery:" .. id, 1, { ttl = 2 * CLOCK })   -- of all rooms: theirs is not signed
+  local seen = "delivery:" .. id                           -- of all rooms: the room is not signed
+  local times, err = tide.store:incr(seen, 1, { ttl = 2 * CLOCK })
   if not times then tide.reject(503, err) end              -- the sender tries again later
   if times > 1 then return 200, { duplicate = true } end   -- also two at the same moment: one of them is first
   local delivery = { type = "delivery", room = name, id = id, at = tide.now(), event = event }
+  local kept, why = remember(delivery)
+  if not kept then
+    tide.store:delete(seen)
+    tide.reject(503, why)
+  end
   tide.room(name):send(delivery)
-  remember(delivery)
   return 202, { watched_by = tide.room(name):count() }
 end
 

@@ -209,6 +209,7 @@ def test_webhook_refuses_what_is_not_signed(example, connect):
     assert deliver(server, event, webhook_id=None).status == 400
     assert deliver(server, event, webhook_timestamp="now").status == 400
     assert deliver(server, b"{no json").status == 400
+    assert deliver(server, {"data": "x" * 65536}).status == 413
     assert fetch(server.address, "/hooks/lobby").status == 405
     ann.expect_nothing()
     good = deliver(server, event, id="msg_x", at=(now := int(time.time())))
