@@ -25,12 +25,18 @@ struct redis_scan {
     size_t name;         /* bytes before the store's own key in each */
 };
 
+static void drop_keys(struct redis_scan *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        mem_free((char *)s->keys[i].data);
+    s->count = 0;
+}
+
 void redis_scan_destroy(struct redis_scan *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->count; i++)
-        mem_free((char *)s->keys[i].data);
+    drop_keys(s);
     mem_free(s->keys);
     buf_fini(&s->from);
     mem_free(s);
@@ -208,6 +214,20 @@ static int add_named_row(struct store_request *r, struct slice own, struct slice
     return add_row(r, (struct slice){key, name + own.len}, text);
 }
 
+/* All keys of the page were gone before they were read, and there are more behind them: a page without rows would be the end. */
+static int begin_again(struct redis_scan *s)
+{
+    struct slice last = s->keys[s->count - 1];
+
+    buf_clear(&s->from);
+    int rc = buf_add(&s->from, last.data, last.len);
+    drop_keys(s);
+    strcpy(s->cursor, "0");
+    s->at = 0;
+    s->reading = s->cut = false;
+    return rc == 0 ? 1 : rc;
+}
+
 /* A value for each key, nil for those that are gone, or are no strings. */
 static int reply_read(struct redis_call *c, const redisReply *reply)
 {
@@ -226,6 +246,8 @@ static int reply_read(struct redis_call *c, const redisReply *reply)
     }
     if (s->at < s->count && c->request->bytes.len < PAGE_BYTES)
         return 1;
+    if (s->cut && c->request->rows == 0)
+        return begin_again(s);
     c->request->found = s->at < s->count || s->cut;
     return 0;
 }
