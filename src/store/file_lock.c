@@ -52,24 +52,37 @@ static int name_lock(const char *path, struct buf *name, char **error)
     return err;
 }
 
-/* Whoever has the lock has written its number into it. */
-static int refuse_busy(int fd, const char *path, char **error)
-{
-    char pid[24];
-    ssize_t len = pread(fd, pid, sizeof(pid) - 1, 0);
+enum { PID_SIZE = 24 };
 
-    pid[len > 0 ? len : 0] = '\0';
+/* Whoever has the lock has written its number into it. False: there is something else in it. */
+static bool read_pid(int fd, char pid[PID_SIZE])
+{
+    ssize_t len = pread(fd, pid, PID_SIZE, 0);
+
+    if (len < 0 || len == PID_SIZE)
+        return false;
+    pid[len] = '\0';
+    bool is = strspn(pid, "0123456789\n") == (size_t)len;
     pid[strcspn(pid, "\n")] = '\0';
+    return is;
+}
+
+static int refuse_busy(const char *pid, const char *path, char **error)
+{
     return store_refuse(MT_EBUSY, error, "store.file %s: another process has it%s%s", path, pid[0] ? ", with pid " : "", pid);
 }
 
 static int take(struct file_lock *l, const char *name, const char *path, char **error)
 {
-    l->fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    char pid[PID_SIZE];
+
+    l->fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (l->fd < 0)
         return store_refuse(MT_EIO, error, "%s cannot be made: %s", name, strerror(errno));
+    if (!read_pid(l->fd, pid)) /* it would be emptied */
+        return store_refuse(MT_EIO, error, "store.file %s: %s is there, and no lock of a server: name another file", path, name);
     if (flock(l->fd, LOCK_EX | LOCK_NB) != 0)
-        return errno == EWOULDBLOCK ? refuse_busy(l->fd, path, error)
+        return errno == EWOULDBLOCK ? refuse_busy(pid, path, error)
                                     : store_refuse(MT_EIO, error, "%s cannot be locked: %s", name, strerror(errno));
     if (ftruncate(l->fd, 0) == 0)
         dprintf(l->fd, "%d\n", (int)getpid()); /* for the message only */

@@ -19,8 +19,14 @@
 
 static _Atomic int64_t clock_now = 1000000;
 
+static atomic_ulong fail_at; /* which allocation of the thread fails that asks for the time next */
+
 static int64_t now(void)
 {
+    unsigned long n = atomic_exchange(&fail_at, 0);
+
+    if (n)
+        mem_fail_at(n);
     return clock_now;
 }
 
@@ -648,6 +654,53 @@ static void test_the_file_is_gone(void **state)
     expect(t, "l", bytes("v"));
 }
 
+/* What is in the log only, and would be gone with the server. */
+static void test_the_log_is_gone(void **state)
+{
+    struct rig *t = *state;
+    struct order o = {.r = {.value = bytes("v")}};
+    char log[80], moved[80];
+
+    assert_int_equal(set(t, "k", bytes("v"), 0), 0);
+    snprintf(log, sizeof(log), "%s-wal", t->path);
+    snprintf(moved, sizeof(moved), "%s/moved", t->folder);
+    assert_int_equal(rename(log, moved), 0);
+    assert_int_equal(call(t, &o, STORE_SET, KEY("l")), MT_EIO);
+    assert_non_null(strstr(o.r.why, "-wal"));
+    int fd = open(log, O_RDWR | O_CREAT, 0600); /* as another program makes it anew */
+    assert_int_equal(call(t, &o, STORE_SET, KEY("l")), MT_EIO);
+    close(fd);
+    assert_int_equal(rename(moved, log), 0);
+    assert_int_equal(set(t, "l", bytes("v"), 0), 0);
+    reopen(t);
+    expect(t, "k", bytes("v"));
+    expect(t, "l", bytes("v"));
+}
+
+/* What lies where the lock has to be, and is none. */
+static void test_the_lock_of_others(void **state)
+{
+    static const char text[] = "version = 1 # of the packages";
+    struct rig *t = *state;
+    char name[80], other[80], got[sizeof(text)] = "";
+
+    close_store(t);
+    snprintf(name, sizeof(name), "%s.lock", t->path);
+    snprintf(other, sizeof(other), "%s/other", t->folder);
+    unlink(name);
+    int fd = open(name, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+    refused(t, MT_EIO, "no lock of a server");
+    assert_int_equal(pread(fd, got, sizeof(got), 0), sizeof(text));
+    assert_string_equal(got, text);
+    close(fd);
+    assert_int_equal(rename(name, other), 0);
+    assert_int_equal(symlink(other, name), 0);
+    refused(t, MT_EIO, "cannot be made");
+    unlink(name);
+    assert_int_equal(open_store(t), 0);
+}
+
 static void limit_files(rlim_t bytes_each)
 {
     struct rlimit limit = {bytes_each, RLIM_INFINITY};
@@ -908,6 +961,27 @@ static void test_memory(void **state)
     assert_int_equal(set(t, "k", bytes("v"), 0), 0);
 }
 
+/* A thread of the store has no memory for an answer: it says so, and not what went wrong some time before. */
+static void test_memory_of_threads(void **state)
+{
+    static const enum store_op ops[] = {STORE_GET, STORE_SCAN};
+    struct rig *t = *state;
+
+    t->cache = 0;
+    reopen(t);
+    set(t, "k", bytes("value"), 0);
+    run_sql(t, "INSERT INTO store VALUES (x'', CAST('odd' AS BLOB), 1.5, NULL)");
+    for (size_t i = 0; i < 2; i++) {
+        struct order o = {.r = {.limit = 1}};
+        assert_int_equal(call(t, &o, STORE_GET, KEY("odd")), MT_EMALFORMED);
+        atomic_store(&fail_at, 1);
+        assert_int_equal(call(t, &o, ops[i], KEY("k")), MT_ENOMEM);
+        assert_string_equal(o.r.why, err_text(MT_ENOMEM));
+        assert_int_equal(call(t, &o, ops[i], KEY("k")), 0);
+        done(&o);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -926,12 +1000,15 @@ int main(void)
         TEST(test_damaged_file),
         TEST(test_damaged_while_open),
         TEST(test_the_file_is_gone),
+        TEST(test_the_log_is_gone),
+        TEST(test_the_lock_of_others),
         TEST(test_no_room),
         TEST(test_destroy_carries_out),
         TEST(test_too_much),
         TEST(test_threads),
         TEST(test_the_log_is_bounded),
         TEST(test_memory),
+        TEST(test_memory_of_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
