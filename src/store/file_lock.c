@@ -17,13 +17,23 @@ struct file_lock {
     int fd;
 };
 
+/* SQLite has meanings of its own for some names: we would lock one file, and it would open another. */
+static int check_name(const char *path, char **error)
+{
+    if (strcmp(path, ":memory:") != 0 && strncmp(path, "file:", 5) != 0)
+        return 0;
+    return store_refuse(MT_EIO, error, "store.file %s: a path is expected; ./%s is one", path, path);
+}
+
 static int check_kind(const char *path, char **error)
 {
     struct stat s;
 
     if (stat(path, &s) != 0)
         return store_refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
-    return S_ISREG(s.st_mode) ? 0 : store_refuse(MT_EIO, error, "store.file %s is not a file", path);
+    if (!S_ISREG(s.st_mode))
+        return store_refuse(MT_EIO, error, "store.file %s is not a file", path);
+    return access(path, R_OK | W_OK) == 0 ? 0 : store_refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
 }
 
 /* Others have no business in it, nor in what SQLite puts beside it with the same rights. One that is there is not opened: the
@@ -93,10 +103,12 @@ int file_lock(const char *path, struct file_lock **out, char **error)
 {
     struct file_lock *l = mem_zalloc(1, sizeof(*l));
     struct buf name = {0};
-    int err = l ? make(path, error) : MT_ENOMEM;
+    int err = l ? check_name(path, error) : MT_ENOMEM;
 
     if (l)
         l->fd = -1;
+    if (err == 0)
+        err = make(path, error);
     if (err == 0)
         err = name_lock(path, &name, error);
     if (err == 0)
@@ -121,13 +133,15 @@ void file_unlock(struct file_lock *l)
 int file_check(const char *path, bool *there, char **error)
 {
     const char *slash = strrchr(path, '/');
-    int err = 0;
+    int err = check_name(path, error);
 
-    *there = access(path, F_OK) == 0;
+    *there = err == 0 && access(path, F_OK) == 0;
+    if (err != 0)
+        return err;
     char *folder = !slash ? mem_strdup(".", 1) : mem_strdup(path, slash == path ? 1 : (size_t)(slash - path));
     if (!folder)
         return MT_ENOMEM;
-    if (access(folder, W_OK | X_OK) != 0 || (*there && access(path, R_OK | W_OK) != 0))
+    if (access(folder, W_OK | X_OK) != 0)
         err = store_refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
     mem_free(folder);
     return err == 0 && *there ? check_kind(path, error) : err;

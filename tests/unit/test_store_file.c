@@ -582,6 +582,47 @@ static void test_no_folder(void **state)
     checked(t, MT_EIO, "is not a file");
 }
 
+static void test_names_that_mean_something_else(void **state)
+{
+    static const char *const names[] = {":memory:", "file:store.db", "file:store.db?mode=memory"};
+    struct rig *t = *state;
+
+    close_store(t);
+    assert_int_equal(chdir(t->folder), 0);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        strcpy(t->path, names[i]);
+        refused(t, MT_EIO, "a path is expected; ./");
+        checked(t, MT_EIO, "a path is expected");
+        assert_int_not_equal(access(names[i], F_OK), 0);
+    }
+    strcpy(t->path, "./file:store.db");
+    assert_int_equal(open_store(t), 0);
+    assert_int_equal(access("file:store.db-wal", F_OK), 0);
+    assert_int_equal(chdir("/"), 0);
+}
+
+static void test_permissions(void **state)
+{
+    enum { NOBODY = 65534 };
+    struct rig *t = *state;
+    bool root = geteuid() == 0; /* who may do everything */
+    char lock[80];
+
+    close_store(t);
+    snprintf(lock, sizeof(lock), "%s.lock", t->path);
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(chmod(t->folder, 0777), 0);
+    assert_int_equal(chmod(t->path, 0), 0);
+    if (root)
+        assert_int_equal(setresuid(NOBODY, NOBODY, 0), 0);
+    refused(t, MT_EIO, "Permission denied");
+    checked(t, MT_EIO, "Permission denied");
+    if (root)
+        assert_int_equal(setresuid(0, 0, 0), 0);
+    assert_int_equal(chmod(t->path, 0600), 0);
+    assert_int_equal(open_store(t), 0);
+}
+
 static void test_damaged_file(void **state)
 {
     struct rig *t = *state;
@@ -997,6 +1038,8 @@ int main(void)
         TEST(test_one_at_a_time),
         TEST(test_files_of_others),
         TEST(test_no_folder),
+        TEST(test_names_that_mean_something_else),
+        TEST(test_permissions),
         TEST(test_damaged_file),
         TEST(test_damaged_while_open),
         TEST(test_the_file_is_gone),
