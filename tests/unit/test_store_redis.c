@@ -622,6 +622,52 @@ static void ends_after_all_was_written(void **state)
     expect(KEY("n"), integer_of(1000));
 }
 
+static void opens_without_memory(void **state)
+{
+    const struct store_redis_config c = {"redis://ann:x@slow.example/1", the_log};
+    unsigned long n = 1;
+    char *error;
+    int rc;
+
+    do {
+        mem_fail_at(n++);
+        rc = store_open_redis(&c, &store, &error);
+        mem_fail_at(0);
+        assert_true(rc == 0 || rc == MT_ENOMEM);
+        assert_null(error);
+        assert_true(n < 100);
+    } while (rc != 0);
+    assert_true(n > 5);
+}
+
+/* What a server says up to some byte, before it goes: every request comes back, once. */
+static void a_server_that_goes_at_any_point(void **state)
+{
+    static const char said[] = "+PONG\r\n$2\r\nhi\r\n:1\r\n*2\r\n$1\r\n0\r\n*1\r\n$11\r\nmoontide::k\r\n";
+    int listener, fd = open_store_here(&listener);
+
+    for (size_t until = 0; until < sizeof(said); until++) {
+        struct store_request get = {.op = STORE_GET, .key = KEY("k")};
+        struct store_request incr = {.op = STORE_INCR, .key = KEY("k"), .value = integer_of(1)};
+        struct store_request scan_all = {.op = STORE_SCAN, .key = KEY(""), .limit = 9};
+        struct store_request *all[] = {&get, &incr, &scan_all};
+        for (size_t i = 0; i < 3; i++)
+            send_it(all[i]);
+        for (size_t at = 0; at < until; at++)
+            if (send(fd, said + at, 1, MSG_NOSIGNAL) != 1)
+                break; /* it has left: a reply did not belong there */
+        close(fd);
+        wait_for(3);
+        assert_int_equal(returned, 0);
+        assert_true(scan_all.code != 0);
+        for (size_t i = 0; i < 3; i++)
+            buf_fini(&all[i]->bytes);
+        fd = accept(listener, NULL, NULL);
+    }
+    close(fd);
+    close(listener);
+}
+
 static void bad_urls(void **state)
 {
     static const char *const bad[] = {"",
@@ -672,6 +718,8 @@ int main(void)
         ALONE(a_name_server_that_does_not_answer),
         TEST(ends_while_nothing_answers),
         TEST(ends_after_all_was_written),
+        ALONE(opens_without_memory),
+        ALONE(a_server_that_goes_at_any_point),
         ALONE(bad_urls),
     };
 
