@@ -136,11 +136,15 @@ static int check_wal(struct rows *r)
     return err;
 }
 
-/* Which file the log is, as long as this connection is open. */
+/* Which file the log is, as long as this connection is open. A copy that VACUUM has made has none before it is read. */
 static int find_log(struct rows *r)
 {
     struct stat s;
+    int64_t count;
+    int err = ask_number(r, SLICE("SELECT count(*) FROM sqlite_schema"), &count);
 
+    if (err)
+        return err;
     r->log = sqlite3_filename_wal(sqlite3_db_filename(r->sql.db, "main"));
     if (stat(r->log, &s) != 0) {
         snprintf(r->sql.why, sizeof(r->sql.why), "%s: %s", r->log, strerror(errno));

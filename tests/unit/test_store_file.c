@@ -695,6 +695,21 @@ static void test_the_file_is_gone(void **state)
     expect(t, "l", bytes("v"));
 }
 
+/* Such as a copy that VACUUM INTO has made. */
+static void test_a_file_without_log(void **state)
+{
+    struct rig *t = *state;
+
+    set(t, "k", bytes("v"), 0);
+    close_store(t);
+    run_sql(t, "PRAGMA journal_mode = DELETE");
+    assert_int_equal(open_store(t), 0);
+    expect(t, "k", bytes("v"));
+    assert_int_equal(set(t, "k", bytes("w"), 0), 0);
+    reopen(t);
+    expect(t, "k", bytes("w"));
+}
+
 /* What is in the log only, and would be gone with the server. */
 static void test_the_log_is_gone(void **state)
 {
@@ -1043,6 +1058,7 @@ int main(void)
         TEST(test_damaged_file),
         TEST(test_damaged_while_open),
         TEST(test_the_file_is_gone),
+        TEST(test_a_file_without_log),
         TEST(test_the_log_is_gone),
         TEST(test_the_lock_of_others),
         TEST(test_no_room),
