@@ -219,7 +219,7 @@ static bool on_reply(void *arg, const redisReply *reply)
     s->answered = loop_now(s->loop);
     if (!c)
         return false;
-    int rc = redis_op_reply(buf_slice(&s->url.prefix), c, reply);
+    int rc = redis_op_reply(c, reply);
     if (rc == 1) {
         send_one(s, c);
         redis_link_flush(s->link);

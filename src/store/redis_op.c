@@ -298,7 +298,7 @@ static int reply_for_key(struct store_request *r, const redisReply *reply)
     }
 }
 
-int redis_op_reply(struct slice prefix, struct redis_call *c, const redisReply *reply)
+int redis_op_reply(struct redis_call *c, const redisReply *reply)
 {
     struct store_request *r = c->request;
 
@@ -308,7 +308,7 @@ int redis_op_reply(struct slice prefix, struct redis_call *c, const redisReply *
         snprintf(r->why, sizeof(r->why), "Redis: %.*s", (int)reply->len, reply->str);
         return 0;
     }
-    int rc = r->op == STORE_SCAN ? redis_scan_reply(prefix, c, reply) : reply_for_key(r, reply);
+    int rc = r->op == STORE_SCAN ? redis_scan_reply(c, reply) : reply_for_key(r, reply);
     if (rc >= 0 || rc == MT_EMALFORMED)
         return rc;
     r->code = rc;
