@@ -73,8 +73,8 @@ static int code_of(const struct http_call *call, CURLcode result)
         return MT_ECLOSED;
     case CURLE_OUT_OF_MEMORY: /* libcurl's word for a line of a head that is too long as well */
         return call->state == HTTP_SENT && !call->head_done ? MT_ETOO_LARGE : MT_ENOMEM;
-    case CURLE_URL_MALFORMAT:
-        return MT_EINVALID;
+    case CURLE_URL_MALFORMAT: /* a name that cannot be written in ASCII, say */
+        return call->redirects > 0 ? MT_EMALFORMED : MT_EINVALID;
     default: /* HTTP/0.9, a weird reply, a bad coding, HTTP/2 gone wrong */
         return MT_EMALFORMED;
     }
