@@ -2,6 +2,7 @@
 #include "client/http_impl.h"
 
 #include "base/err.h"
+#include "base/utf8.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@ int call_fail(struct http_call *call, int code, const char *format, ...)
     va_start(args, format);
     vsnprintf(call->text, sizeof(call->text), format, args);
     va_end(args);
+    utf8_mend(call->text); /* it is on its way to people, as JSON perhaps */
     return code;
 }
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "store/sql_impl.h"
 #include <assert.h>
 #include <fcntl.h>
@@ -307,6 +308,7 @@ static void carry_out(struct sql_db *db, struct sql_request *r)
 
 static void give_back(struct sql_db *db, struct sql_request *r)
 {
+    utf8_mend(r->why); /* it is on its way to people, as JSON perhaps */
     atomic_store_explicit(&db->statements, db->sqlite.count, memory_order_relaxed);
     pthread_mutex_lock(&db->lock);
     db->pending--;

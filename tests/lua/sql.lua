@@ -114,6 +114,9 @@ waits [[
   fails("denied", "function", db:query "SELECT load_extension('x')")
   same(db:query "PRAGMA table_info(t)"[2].name, "n") same(db:row "PRAGMA foreign_keys".foreign_keys, 1) assert(db:query "PRAGMA user_version = 7") same(db:row "PRAGMA user_version".user_version, 7)
   same(db:row "SELECT count(*) AS n FROM pragma_table_info('t')".n, 2)
+  for _, text in ipairs { "SELECT '" .. ("ä"):rep(300), "SELECT 'a" .. ("ä"):rep(300), "SELECT \xff", "SELECT \"\xc3\" FROM nowhere" } do -- cut, or not UTF-8
+    local _, message, name = db:query(text) same(name, "invalid") assert(utf8.len(message), "not UTF-8")
+  end
   fails("too_large", "16 MiB", db:query("SELECT ?", ("x"):rep((16 << 20) + 1))) fails("too_large", "16 MiB", db:query "SELECT zeroblob(17000000)")
   fails("too_large", "LIMIT", db:query "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c")
   fails("too_large", "LIMIT", db:query "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 20) SELECT zeroblob(1000000) FROM c")
