@@ -50,4 +50,6 @@ int whom_ask(struct hub *h, const struct whom *w, struct packet *p, struct quest
 void ask_drop(struct question *q);
 /* `c` sent a text that answers a question. False when it was not asked that, or nobody waits for it any more. */
 bool conn_answer(struct conn *c, uint64_t id, bool is_error, struct slice text);
+/* It answers nothing any more: it is closing, or its socket is gone (which conn_detach sees to). */
+void ask_conn_gone(struct conn *c);
 #endif

@@ -1,6 +1,7 @@
 /* conn.c - connections: their ids, their people, their end. */
 #include "base/err.h"
 #include "base/mem.h"
+#include "hub/ask.h"
 #include "hub/hub_impl.h"
 
 #include <assert.h>

@@ -192,9 +192,6 @@ void hub_note_dropped(struct hub *h, unsigned worker);
 /* ---- whom.c ---- */
 uint64_t whom_workers(struct hub *h, const struct whom *w); /* that have open connections of them */
 
-/* ---- ask.c ---- */
-void ask_conn_gone(struct conn *c); /* its socket is gone: it answers nothing any more */
-
 /* ---- user.c ---- */
 /* The user of that id, made when new, with one more reference; NULL when memory runs out. */
 struct user *user_get(struct hub *h, struct slice id);

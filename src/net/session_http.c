@@ -367,11 +367,6 @@ static void tell_request(struct session *s)
     s->net->events->on_request(s->net->events_arg, s, &r);
 }
 
-static bool method_needs_body(struct slice method)
-{
-    return slice_is(method, SLICE("POST")) || slice_is(method, SLICE("PUT")) || slice_is(method, SLICE("PATCH"));
-}
-
 /* The head is complete: what comes next? `more`: bytes are waiting behind it. */
 static void head_done(struct session *s, bool more)
 {
@@ -392,9 +387,7 @@ static void head_done(struct session *s, bool more)
             tell_request(s);
         return;
     }
-    if (!r->chunked && !r->has_length && method_needs_body(r->method)) {
-        session_http_fail(s, 411, "Content-Length or chunked is needed");
-    } else if (r->has_length && r->length > s->net->options.body_limit) {
+    if (r->has_length && r->length > s->net->options.body_limit) {
         session_http_fail(s, 413, "the body is too big");
     } else if (r->chunked || (r->has_length && r->length > 0)) {
         s->state = SESSION_BODY;
@@ -402,7 +395,7 @@ static void head_done(struct session *s, bool more)
         if (r->expect_continue && !more)
             push_bytes(s, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     } else {
-        tell_request(s);
+        tell_request(s); /* without a length there is no body, whatever the method (RFC 9112 6.3) */
     }
 }
 

@@ -224,6 +224,7 @@ static void wake_drainers(struct peer *p, int code)
 void peer_closed(struct peer *p)
 {
     p->closed = true;
+    ask_conn_gone(p->conn); /* its socket may stay until close_timeout, but nothing that it sends is read any more */
     wake_drainers(p, MT_ECLOSED);
     while (!list_empty(&p->tasks)) {
         struct task *t = list_entry(p->tasks.next, struct task, owned);

@@ -176,6 +176,25 @@ def test_the_connection_goes_while_its_handler_asks_it(serve, connect):
     log.expect(closed="closed")
 
 
+def test_a_client_that_is_closed_but_does_not_go(serve, connect):
+    """Nothing that it sends counts any more, so its handler does not wait until the server gives up waiting for its close frame."""
+    server = serve("""
+    local tide = require "moontide"
+    local app = {}
+    function app.on_connect(req) return { user = req.query.user } end
+    function app.on_message(conn, text)
+      if text == "close" then return tide.user "ann":close() end
+      local _, _, name = conn:request({ type = "q" }, { timeout = 60 })
+      tide.user "bob":send { asked = name }
+    end
+    return app""", settings={"close.timeout": 60})
+    closer, asked = connect(server, "/?user=bob"), connect(server, "/?user=ann")
+    asked.text("ask")
+    question(asked, type="q")
+    closer.text("close")
+    closer.expect(asked="closed")
+
+
 VERSION = """
 local tide = require "moontide"
 local app, name = {}, "%s"

@@ -3,6 +3,7 @@ import threading
 import time
 
 import pytest
+from support.control import status
 from support.server import sanitized
 from support.wire import Refused, Response, Wire, frame, upgrade_head
 
@@ -113,16 +114,23 @@ def refused(connect, server, target, **how):
     raise AssertionError(f"{target} was accepted")
 
 
-def test_bytes_before_the_answer_are_refused(serve):
+@pytest.mark.one_worker
+def test_bytes_before_the_answer_are_refused(serve, connect, until):
     """on_connect waits, the client does not: 400, whatever it sends."""
     server = serve("""
     local tide = require "moontide"
-    return { on_connect = function() tide.sleep(0.1) end, on_message = function(conn, text) conn:send(text) end }""")
-    for early in (frame(1, "early"), b"x", upgrade_head("/again")):
+    local app = {}
+    function app.on_connect(req)
+      if req.query.go then tide.state[req.query.go] = true return end
+      while not tide.state[req.path] do tide.sleep(0.01) end
+    end
+    return app""")
+    for path, early in (("/a", frame(1, "early")), ("/b", b"x"), ("/c", upgrade_head("/again"))):
         with Wire(server.address) as wire:
-            wire.send(upgrade_head())
-            time.sleep(0.03)  # the head alone has arrived
+            wire.send(upgrade_head(path))
+            until(lambda: status(server)["handlers"]["waiting"] == 1, what="the head, which arrives alone")
             wire.send(early)
+            connect(server, "/?go=" + path)
             assert Response(wire).status == 400
             wire.expect_eof()
 
@@ -264,12 +272,13 @@ function app.on.coroutine()
   return { ok = ok, why = why }
 end
 function app.on.own(conn)
+  local gone = false
   conn:spawn(function()
-    local guard <close> = setmetatable({}, { __close = function() tide.room "log":send "unwound" end })
+    local guard <close> = setmetatable({}, { __close = function() gone = true tide.room "log":send "unwound" end })
     tide.sleep(60)
     tide.room "log":send "wrong"
   end)
-  tide.spawn(function() tide.sleep(0.3) tide.room "log":send "outlived" end)
+  tide.spawn(function() repeat tide.sleep(0.05) until gone tide.room "log":send "outlived" end)
 end
 function app.on_open(conn) if conn.path == "/log" then conn:join "log" end end
 function app.on.after(conn)
