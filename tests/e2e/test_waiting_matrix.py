@@ -268,9 +268,9 @@ def test_cancelled(rig, until):
     for call, ws in sockets.items():
         assert rig.answer(ws) == "true"
         ws.text({"type": "cancel", "id": 2})
+        until(lambda c=call: rig.count("cut", c) == 2, what="the end of both")  # before anything is read: drain waits for that
         assert rig.answer(ws) == "cancelled"
         assert rig.answer(limited[call]) == "timeout"
-        until(lambda c=call: rig.count("cut", c) == 2, what="the end of both")
     rig.none_is_done()
     rig.cause.release(rig)
     for call in sockets:
