@@ -112,8 +112,8 @@ async def collected(server):
         return json.loads(await ws.recv())["data"]
 
 
-def rest(server, until, quiet):
-    """What is there when nothing is at work."""
+def rest(server, until, quiet, sockets):
+    """What is there when nothing is at work, and no more sockets than these are open."""
     status = {}
 
     def settled():
@@ -122,6 +122,7 @@ def rest(server, until, quiet):
         c.close()
         return status["handlers"]["tasks"] == 0 and status["now"]["connections"] == 0
     until(settled, timeout=quiet, what="the end of all tasks")
+    until(lambda: server.sockets() <= sockets, timeout=quiet, what=f"{sockets} sockets")
     return status
 
 
@@ -153,14 +154,16 @@ def test_nothing_is_left_behind(serve, until, tmp_path, where, seconds):
     with Backend() as backend:
         server = serve(APP.read_text(), env={"BACKEND": backend.url, **where.env}, settings={
             "sql.folder": tmp_path, "files.folder": tmp_path / "files", "reload.probation": "0s", "reload.age": "2s",
-            "http.private": "true", **where.settings})
+            "http.private": "true", "http.idle": "500ms", **where.settings})
+
+        few = server.sockets() + len(where.servers)  # the store has one to Redis
 
         def mixture(duration, number):
             load = Load(server, duration, seed + number)
             asyncio.run(load.run([backend, *where.servers], 24))
             assert "internal" not in load.errors, f"seed {seed}: {load.errors}\n{server.log.text()}"
             assert load.answers.get("all", 0) > 50, f"seed {seed}"
-            status = rest(server, until, 20)
+            status = rest(server, until, 20, few)
             return status, asyncio.run(collected(server)), server.sockets(), server.rss()
 
         mixture(seconds / 4, 0)  # pools, caches and keep-alive connections have grown to their size
