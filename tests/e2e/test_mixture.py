@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import websockets
-from support.control import Control, control
+from support.control import status as status_of
 from support.http_app import Backend
 from support.redis import Redis
 from support.server import sanitized
@@ -117,10 +117,9 @@ def rest(server, until, quiet, sockets):
     status = {}
 
     def settled():
-        c = Control(control(server))
-        status.update(c.ask("status"))
-        c.close()
-        return status["handlers"]["tasks"] == 0 and status["now"]["connections"] == 0
+        status.update(status_of(server))
+        under_way = [status["open"][n] for n in ("store", "sql", "http", "files", "passwords")]
+        return status["handlers"]["tasks"] == 0 and status["now"]["connections"] == 0 and not any(under_way)
     until(settled, timeout=quiet, what="the end of all tasks")
     until(lambda: server.sockets() <= sockets, timeout=quiet, what=f"{sockets} sockets")
     return status
@@ -169,10 +168,9 @@ def test_nothing_is_left_behind(serve, until, tmp_path, where, seconds):
         mixture(seconds / 4, 0)  # pools, caches and keep-alive connections have grown to their size
         first, lua, sockets, rss = mixture(seconds / 4, 1)
         last, lua_after, sockets_after, rss_after = mixture(seconds / 2, 2)
-        handlers = [s["handlers"] for s in (first, last)]
-        print(f"seed {seed}: {handlers[0]} -> {handlers[1]}; Lua {lua:.0f} -> {lua_after:.0f} KiB; sockets {sockets} -> {sockets_after}; "
+        print(f"seed {seed}: {first['handlers']} {first['open']} -> {last['handlers']} {last['open']}; Lua {lua:.0f} -> {lua_after:.0f} KiB; sockets {sockets} -> {sockets_after}; "
               f"RSS {rss >> 20} -> {rss_after >> 20} MiB", file=sys.stderr)
-        assert sockets_after <= sockets + 2
+        assert last["open"] == first["open"] and first["open"]["databases"] == 1
         assert lua_after < lua * 1.3 + 512, "Lua grows"
         if not sanitized():
             assert rss_after - rss < 24 << 20, "the process grows"

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from support.control import Control, control
+from support.control import status as status_of
 from support.redis import Redis
 from support.server import WORKERS, sanitized
 from support.wire import Closed, Response, Wire, head, upgrade_head
@@ -234,17 +234,17 @@ class Rig:
         self.server.signal(signal.SIGHUP)
         self.server.log.wait("reloaded", since=since)
 
-    def settle(self, until, errors=0):
+    def settle(self, until):
         """Nothing is left of it."""
         status = {}
 
         def settled():
-            c = Control(control(self.server))
-            status.update(c.ask("status"))
-            c.close()
-            return status["handlers"]["tasks"] == 0 and status["handlers"]["old_versions"] == 0
+            status.update(status_of(self.server))
+            counts = status["open"]
+            under_way = [counts[n] for n in ("store", "sql", "http", "passwords")]
+            return status["handlers"]["tasks"] == 0 and status["handlers"]["old_versions"] == 0 and not any(under_way)
         until(settled, timeout=20, what="the end of all tasks")
-        assert status["handlers"]["errors"] == errors, self.server.log.text()
+        assert status["handlers"]["errors"] == 0, self.server.log.text()
 
 
 def name_of(cause):
