@@ -120,7 +120,10 @@ def rest(server, until, quiet, sockets):
         status.update(status_of(server))
         under_way = [status["open"][n] for n in ("store", "sql", "http", "files", "passwords")]
         return status["handlers"]["tasks"] == 0 and status["now"]["connections"] == 0 and not any(under_way)
-    until(settled, timeout=quiet, what="the end of all tasks")
+    try:
+        until(settled, timeout=quiet)
+    except AssertionError:
+        pytest.fail(f"this is left: {status}")
     until(lambda: server.sockets() <= sockets, timeout=quiet, what=f"{sockets} sockets")
     return status
 
