@@ -38,6 +38,12 @@ int config_fail(char **error, int code, const char *format, ...)
     return *error ? code : MT_ENOMEM;
 }
 
+int config_fail_folder(char **error, int code, enum config_id id, const char *folder)
+{
+    return config_fail(error, code, "%s = \"%s\": %s", config_keys[id].name, folder,
+                       code == MT_ENOT_FOUND ? "no such folder" : err_text(code));
+}
+
 /* strtod follows the locale of an embedding program, so digits are read here. Cuts "12.5" off `s`. */
 static bool take_decimal(struct slice *s, double *out)
 {

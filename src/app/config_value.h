@@ -29,4 +29,6 @@ int config_put_size(struct buf *out, double bytes);
 int config_put_seconds(struct buf *out, double seconds); /* "500ms", "10s", "1h"; 0 or MT_ENOMEM */
 /* printf into *error (only when it is not NULL) and return `code`; MT_ENOMEM when memory runs out. */
 int config_fail(char **error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The same with a sentence about the folder that a setting names. */
+int config_fail_folder(char **error, int code, enum config_id id, const char *folder);
 #endif

@@ -92,11 +92,26 @@ static int put_script(const struct script_stats *s, struct buf *out)
     return PUT_COUNTS(out, "handlers", counts);
 }
 
+/* What is open or under way at this moment. */
+static int put_open(const struct report *r, struct buf *out)
+{
+    const struct services_counts *s = &r->services;
+    const struct count counts[] = {{"store", s->store},
+                                   {"sql", s->sql},
+                                   {"databases", s->databases},
+                                   {"statements", s->statements},
+                                   {"http", r->stats.script.http},
+                                   {"files", r->stats.script.files},
+                                   {"passwords", s->hashing}};
+    return PUT_COUNTS(out, "open", counts);
+}
+
 static int put_reloads(const struct report *r, struct buf *out)
 {
     const struct history *h = r->history;
-    int rc = buf_addf(out, ",\"reloads\":{\"ok\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"rolled_back\":%" PRIu64 ",\"pause_ms\":%.3f,",
-                      r->reloads, r->reloads_failed, r->rollbacks, r->last_pause * 1e3);
+    int rc =
+        buf_addf(out, ",\"reloads\":{\"ok\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"rolled_back\":%" PRIu64 ",\"pause_ms\":%.3f,",
+                 r->reloads, r->reloads_failed, r->rollbacks, r->last_pause * 1e3);
     if (rc == 0)
         rc = put_text(out, "fallback", slice_of(r->fallback));
     if (rc == 0)
@@ -117,6 +132,8 @@ int report_status(const struct report *r, struct buf *out)
         rc = put_net(&r->stats, out);
     if (rc == 0)
         rc = put_script(&r->stats.script, out);
+    if (rc == 0)
+        rc = put_open(r, out);
     return rc ? rc : put_reloads(r, out);
 }
 
@@ -133,8 +150,8 @@ static void put_old(void *arg, const struct script_old *old)
     if (l->rc == 0 && l->out->len)
         l->rc = buf_add_byte(l->out, ',');
     if (l->rc == 0)
-        l->rc = buf_addf(l->out, "{\"version\":\"%s\",\"worker\":%d,\"tasks\":%zu,\"timers\":%zu,", old->hash, l->worker, old->tasks,
-                         old->timers);
+        l->rc = buf_addf(l->out, "{\"version\":\"%s\",\"worker\":%d,\"tasks\":%zu,\"timers\":%zu,", old->hash, l->worker,
+                         old->tasks, old->timers);
     if (l->rc == 0)
         l->rc = put_text(l->out, "held_by", old->held_by);
     if (l->rc == 0)

@@ -2,6 +2,7 @@
 #ifndef MT_APP_REPORT_H
 #define MT_APP_REPORT_H
 #include "app/history.h"
+#include "app/services.h"
 #include "app/worker.h"
 #include "base/buf.h"
 #include <stdint.h>
@@ -18,6 +19,7 @@ struct report {
     const char *fallback;         /* hash of the version that is kept for a rollback, NULL for none */
     struct slice old;             /* what report_old_versions said for each worker, with commas between */
     struct worker_stats stats;    /* of all workers together */
+    struct services_counts services;
     const struct history *history;
 };
 

@@ -3,40 +3,19 @@
 #include "app/dev.h"
 #include "app/library.h"
 #include "app/server_impl.h"
+#include "app/services.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "hub/crew.h"
-#include "loop/pool.h"
 #include "net/static.h"
-#include "store/folder.h"
-#include "store/memory.h"
-#include "store/store.h"
-#include "store/sql.h"
 #include <unistd.h>
 
 enum { ASK_STOP = 1, ASK_RELOAD = 2, ASK_LEAVE = 4 };
-enum {
-    DISK_THREADS = 4,
-    HASHING_MOST = 4,   /* threads, of 32 MiB each while they hash */
-    HASHING_LINE = 256, /* passwords that may wait: half a minute's work of one thread */
-};
-enum { STORE_MAX = 128 << 20 }; /* bytes of all stores in memory, with keys and overhead */
 
 static struct loop *main_loop(const struct server *s)
 {
     return worker_loop(s->workers[0]);
-}
-
-/* A sentence for a folder that a setting names. */
-static int fail_folder(enum config_id id, const char *value, int rc, char **error)
-{
-    struct buf text = {0};
-    if (buf_addf(&text, "%s = \"%s\": %s", config_keys[id].name, value, rc == MT_ENOT_FOUND ? "no such folder" : err_text(rc)) ==
-        0)
-        *error = mem_strdup((char *)text.data, text.len);
-    buf_fini(&text);
-    return rc;
 }
 
 /* ---- what all workers share ---- */
@@ -57,41 +36,14 @@ static int open_folders(struct server *s, char **error)
 {
     const char *library = config_text(s->config, CONFIG_LIBRARY), *folder = config_text(s->config, CONFIG_STATIC);
     if (library && access(library, R_OK | X_OK) != 0)
-        return fail_folder(CONFIG_LIBRARY, library, MT_ENOT_FOUND, error);
+        return config_fail_folder(error, MT_ENOT_FOUND, CONFIG_LIBRARY, library);
     s->library = library ? mem_strdup(library, strlen(library)) : library_find();
     if (library && !s->library)
         return MT_ENOMEM;
     int rc = folder ? static_open(folder, &s->files) : 0;
     if (rc == 0 && s->files && config_bool(s->config, CONFIG_DEV))
         static_set_tag(s->files, DEV_TAG);
-    return rc ? fail_folder(CONFIG_STATIC, folder, rc, error) : 0;
-}
-
-/* What is in the file is found out with the first connection; a wrong name should be told at once. */
-static int check_authorities(const struct server *s, char **error)
-{
-    const char *ca = config_text(s->config, CONFIG_HTTP_CA);
-    if (!ca || access(ca, R_OK) == 0)
-        return 0;
-    return config_fail(error, MT_ENOT_FOUND, "%s = \"%s\": the file cannot be read", config_keys[CONFIG_HTTP_CA].name, ca);
-}
-
-/* Half of the processors at most: the others go on serving. */
-static unsigned count_hashing(void)
-{
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    return processors < 4 ? 1 : processors > 8 ? HASHING_MOST : (unsigned)processors / 2;
-}
-
-static int open_pools(struct server *s, char **error)
-{
-    const char *folder = config_text(s->config, CONFIG_FILES_FOLDER);
-    int rc = folder ? folder_open(folder, config_number(s->config, CONFIG_FILES_SIZE), &s->folder) : 0;
-    if (rc)
-        return fail_folder(CONFIG_FILES_FOLDER, folder, rc, error);
-    s->disk = pool_create(DISK_THREADS, SIZE_MAX); /* the line of each worker is bounded */
-    s->hashing = pool_create(count_hashing(), HASHING_LINE);
-    return s->disk && s->hashing ? 0 : MT_ENOMEM;
+    return rc ? config_fail_folder(error, rc, CONFIG_STATIC, folder) : 0;
 }
 
 static int copy_pairs(struct server *s)
@@ -123,57 +75,17 @@ static void free_pairs(struct server *s)
     mem_free(s->tls);
 }
 
-static int open_redis(struct server *s, const char *url, char **error)
-{
-    const struct store_redis_config rc = {.url = url, .log = s->log};
-    struct buf text = {0};
-    int code = store_open_redis(&rc, &s->store, error);
-    if (code == 0 || !*error)
-        return code;
-    buf_addf(&text, "store.url: %s", *error); /* not the URL itself: it may have a password */
-    buf_add_byte(&text, '\0');
-    mem_free(*error);
-    *error = (char *)text.data;
-    return code;
-}
-
-static int open_store(struct server *s, bool check, char **error)
-{
-    const char *file = config_text(s->config, CONFIG_STORE_FILE), *url = config_text(s->config, CONFIG_STORE_URL);
-    const struct store_file_config fc = {.path = file, .cache = config_number(s->config, CONFIG_STORE_CACHE), .log = s->log};
-    if (file)
-        return check ? store_check_file(file, error) : store_open_file(&fc, &s->store, error);
-    return url ? open_redis(s, url, error) : 0;
-}
-
-static struct sql *create_sql(const struct server *s)
-{
-    const struct sql_config c = {
-        .log = s->log,
-        .folder = config_text(s->config, CONFIG_SQL_FOLDER),
-        .statement_ms = config_ms(s->config, CONFIG_SQL_TIMEOUT),
-        .transaction_ms = config_ms(s->config, CONFIG_SQL_TRANSACTION),
-    };
-    return sql_create(&c);
-}
-
 static int create_shared(struct server *s, const struct server_options *o, char **error)
 {
     size_t workers = config_number(s->config, CONFIG_WORKERS);
     s->script = mem_strdup(o->script, strlen(o->script));
     s->watchdog = script_watchdog_start();
     s->crew = hub_crew_create((unsigned)workers);
-    s->memory = memory_store_create(STORE_MAX, clock_ms);
-    s->sql = create_sql(s);
-    if (!s->script || !s->watchdog || !s->crew || !s->memory || !s->sql)
+    if (!s->script || !s->watchdog || !s->crew)
         return MT_ENOMEM;
     int rc = open_folders(s, error);
     if (rc == 0)
-        rc = open_store(s, o->check, error);
-    if (rc == 0)
-        rc = check_authorities(s, error);
-    if (rc == 0)
-        rc = open_pools(s, error);
+        rc = services_open(s->config, s->log, o->check, &s->services, error);
     if (rc == 0)
         rc = copy_pairs(s);
     if (rc == 0 && !(s->net = net_shared_create(s->tls, s->tls_count, error)))
@@ -185,15 +97,13 @@ static void destroy_shared(struct server *s)
 {
     if (s->crew)
         hub_crew_destroy(s->crew);
-    memory_store_destroy(s->memory);
-    sql_destroy(s->sql);
+    services_destroy(s->services);
     if (s->net)
         net_shared_destroy(s->net);
     if (s->watchdog)
         script_watchdog_stop(s->watchdog);
     if (s->files)
         static_close(s->files);
-    folder_close(s->folder);
     free_pairs(s);
     mem_free(s->library);
     mem_free(s->script);
@@ -237,12 +147,7 @@ static int create_workers(struct server *s, const struct server_options *o, char
         .config = s->config,
         .net = s->net,
         .crew = s->crew,
-        .memory = s->memory,
-        .store = s->store,
-        .folder = s->folder,
-        .disk = s->disk,
-        .hashing = s->hashing,
-        .sql = s->sql,
+        .services = s->services,
         .script = s->script,
         .library = s->library,
         .modules = o->modules,
@@ -261,18 +166,13 @@ static int create_workers(struct server *s, const struct server_options *o, char
     return rc;
 }
 
-/* Their scripts may still say something to each other while they end, and the store still answers, so inboxes and loops go last.
- */
+/* Their scripts may still say something to each other while they end, and the services still answer, so inboxes and loops go
+ * last. */
 static void destroy_workers(struct server *s)
 {
     for (size_t i = 0; i < s->worker_count; i++)
         worker_end(s->workers[i]);
-    store_destroy(s->store);
-    pool_destroy(s->disk); /* what comes back is in the inboxes then */
-    pool_destroy(s->hashing);
-    s->disk = s->hashing = NULL;
-    if (s->sql)
-        sql_stop(s->sql);
+    services_stop(s->services); /* what is under way comes back into the inboxes */
     for (size_t i = 0; i < s->worker_count; i++)
         worker_destroy(s->workers[i]);
     mem_free(s->workers);
@@ -286,10 +186,8 @@ static void on_wake(void *arg);
 
 static int create_reload(struct server *s)
 {
-    const struct reload_config c = {.workers = s->workers,
-                                    .worker_config = &s->worker_config,
-                                    .ended = server_reload_ended,
-                                    .arg = s};
+    const struct reload_config c = {
+        .workers = s->workers, .worker_config = &s->worker_config, .ended = server_reload_ended, .arg = s};
     if (!(s->reload = reload_create(&c)))
         return MT_ENOMEM;
     server_set_reload_limits(s);

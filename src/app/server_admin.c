@@ -84,6 +84,7 @@ static void tell_status(struct census *c)
                        .old = buf_slice(&c->old),
                        .stats = c->stats,
                        .history = &s->history};
+    services_count(s->services, &r.services);
     for (size_t i = 0; i + 1 < sizeof(addresses) / sizeof(*addresses) && (addresses[i] = server_address(s, i)); i++)
         ;
     c->told = true;

@@ -20,11 +20,7 @@ struct server {
     struct static_root *files; /* NULL: none */
     struct net_shared *net;
     struct hub_crew *crew;
-    struct memory_store *memory;
-    struct store *store;      /* durable; NULL: none is set */
-    struct folder *folder;       /* of tide.files, NULL: none */
-    struct pool *disk, *hashing; /* threads for its files, and for passwords; gone before the workers' inboxes */
-    struct sql *sql;
+    struct services *services;
     char *script, *library;   /* owned */
     struct net_tls_file *tls; /* owned, texts too */
     size_t tls_count;

@@ -3,6 +3,7 @@
 
 #include "app/dev.h"
 #include "app/drain.h"
+#include "app/services.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "hub/crew.h"
@@ -60,13 +61,8 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->log = wc->log;
     out->watchdog = wc->watchdog;
     out->crew = wc->crew;
-    out->memory = wc->memory;
-    out->durable = wc->store;
-    out->folder = wc->folder;
-    out->disk = wc->disk;
-    out->hashing = wc->hashing;
+    services_lend(wc->services, &out->services);
     out->files_open = config_number(c, CONFIG_FILES_OPEN);
-    out->sql = wc->sql;
     out->path = wc->script;
     out->library = wc->library;
     out->worker = number;
@@ -366,6 +362,8 @@ static void add_script_stats(struct script_stats *sum, const struct script_stats
     sum->budget_kills += s->budget_kills;
     sum->memory += s->memory;
     sum->tasks += s->tasks;
+    sum->files += s->files;
+    sum->http += s->http;
     sum->waiting += s->waiting;
     sum->old_versions += s->old_versions;
     sum->old_tasks += s->old_tasks;

@@ -14,11 +14,7 @@
 #include "script/script.h"
 
 struct dev;
-struct folder;
-struct memory_store;
-struct store;
-struct pool;
-struct sql;
+struct services;
 struct worker;
 
 /* The same for all workers of a server. All borrowed, for as long as they live. */
@@ -30,11 +26,7 @@ struct worker_config {
     const struct config *config;
     struct net_shared *net;
     struct hub_crew *crew;
-    struct memory_store *memory;
-    struct store *store; /* durable; NULL: none */
-    struct folder *folder;       /* of tide.files; NULL: none */
-    struct pool *disk, *hashing; /* threads for its files, and for passwords */
-    struct sql *sql;
+    struct services *services;
     const char *script, *library; /* library may be NULL */
     const struct script_module *modules;
     size_t module_count;

@@ -33,6 +33,7 @@ void http_settings_default(struct http_settings *s);
 struct http_client *http_client_create(struct loop *l, const struct http_settings *settings);
 /* All its calls must have been destroyed. Connections are closed. NULL is allowed. */
 void http_client_destroy(struct http_client *c);
+size_t http_client_count(const struct http_client *c); /* calls under way */
 
 struct http_call_config {
     struct slice method; /* a token */

@@ -178,6 +178,11 @@ struct http_client *http_client_create(struct loop *l, const struct http_setting
     return c;
 }
 
+size_t http_client_count(const struct http_client *c)
+{
+    return c->count;
+}
+
 void http_client_destroy(struct http_client *c)
 {
     if (!c)

@@ -14,9 +14,18 @@ struct pool {
     size_t waiting, limit;          /* jobs that wait, and how many may */
     unsigned started, most;         /* threads, and how many there may be */
     unsigned idle;                  /* threads that wait for work */
+    size_t running;                 /* jobs that threads are at */
     bool ending;
     struct loop_thread *threads[];
 };
+
+size_t pool_pending(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t pending = p->waiting + p->running;
+    pthread_mutex_unlock(&p->lock);
+    return pending;
+}
 
 struct pool *pool_create(unsigned threads, size_t limit)
 {
@@ -54,9 +63,11 @@ static void run_thread(void *arg)
     for (;;) {
         struct pool_job *job = take(p);
         if (job) {
+            p->running++;
             pthread_mutex_unlock(&p->lock);
             job->run(job);
             pthread_mutex_lock(&p->lock);
+            p->running--;
         } else if (p->ending) {
             break;
         } else {

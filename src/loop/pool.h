@@ -18,6 +18,7 @@ struct pool *pool_create(unsigned threads, size_t limit);
 /* Any thread. Jobs begin in the order in which they were sent. 0; or MT_EBUSY (`limit` jobs wait) or MT_ENOMEM (there is no
  * thread to be had): then the job is the caller's still. */
 int pool_send(struct pool *p, struct pool_job *job);
+size_t pool_pending(struct pool *p); /* jobs that wait or run */
 /* Runs what waits, waits for its end, frees the pool. Nobody may send any more. NULL is allowed. */
 void pool_destroy(struct pool *p);
 #endif

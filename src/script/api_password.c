@@ -74,7 +74,7 @@ static int send(lua_State *L, struct slice text, const struct password_parts *st
     if (stored)
         e->stored = *stored;
     errand_start(t, &e->errand);
-    int rc = pool_send(s->config.hashing, &e->job);
+    int rc = pool_send(s->config.services.hashing, &e->job);
     if (rc != 0)
         errand_refuse(&e->errand, rc);
     return errand_wait(L, &e->errand, -1);

@@ -10,12 +10,10 @@
 #include <lauxlib.h>
 #include <string.h>
 
-enum {
-    JOINS_MAX = 1000, /* tasks that wait for each other in a row */
-    TASK_SHARE =
-        4096, /* bytes of script.memory for each task that may be spawned: two or three times what one takes at least. All
-               * that were spawned would fail one by one for want of memory otherwise, each after a whole collection */
-};
+/* JOINS_MAX: tasks that wait for each other in a row. TASK_SHARE: bytes of script.memory for each task that may be spawned, two
+ * or three times what one takes at least; without such a bound those that were spawned would fail one by one for want of memory,
+ * each after a whole collection. */
+enum { JOINS_MAX = 1000, TASK_SHARE = 4096 };
 
 struct task_handle {
     struct task *task; /* NULL once it has ended; then the results are in the user value, a packed table */

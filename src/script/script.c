@@ -140,11 +140,11 @@ static int open_parts(struct script *s, const struct script_config *c, char **er
     int rc = copy_config(s, c);
 
     if (rc == 0)
-        rc = open_memory(s, c->memory);
-    if (rc == 0 && !(s->files = files_create(c->folder, c->disk, c->files_open)))
+        rc = open_memory(s, c->services.memory);
+    if (rc == 0 && !(s->files = files_create(c->services.folder, c->services.disk, c->files_open)))
         rc = MT_ENOMEM;
     if (rc == 0)
-        rc = open_sql(s, c->sql);
+        rc = open_sql(s, c->services.sql);
     if (rc == 0 && !(s->watch = watch_join(c->watchdog)))
         rc = MT_ENOMEM;
     if (rc == 0 && !(s->hub = hub_create(s->loop, &room_hooks, s, c->crew, (unsigned)c->worker)))
@@ -327,6 +327,8 @@ void script_stats(const struct script *s, struct script_stats *out)
 {
     *out = s->stats;
     out->memory = s->heap.used;
+    out->files = s->files->open;
+    out->http = s->http ? http_client_count(s->http) : 0;
     out->tasks = s->task_count;
     out->waiting = s->waiting;
     out->old_versions = out->old_tasks = 0;

@@ -29,8 +29,19 @@ struct script_module {
 
 enum { SCRIPT_MEMORY_BYTES = 128 << 20 }; /* the limit of a memory_store for script_config.memory: keys, values and overhead */
 
+/* What all workers of a server share for their scripts. Borrowed: they outlive the script, and the inbox outlives them. */
+struct script_services {
+    struct memory_store *memory; /* what stores in memory keep. NULL: the VM has one of its own */
+    struct store *durable;       /* what tide.store keeps. NULL: that lives in `memory` */
+    struct sql *sql;             /* the databases of tide.sql. NULL: the VM has its own */
+    struct folder *folder;       /* of tide.files; NULL: none is configured */
+    struct pool *disk;           /* threads for its files. Only a probe has none */
+    struct pool *hashing;        /* threads for passwords. Only a probe has none */
+};
+
 struct script_config {
     struct loop *loop;
+    struct script_services services; /* what scripts reach beside their own VM */
     struct inbox *inbox;           /* of the worker: where other threads answer. Only a probe has none */
     struct log *log;
     struct watchdog *watchdog;     /* shared by all workers of a server */
@@ -42,13 +53,7 @@ struct script_config {
     double time_budget;            /* script.time: seconds per entry, 1.0 */
     double load_budget;            /* reload.timeout: seconds per loading chunk, 0.5 */
     size_t memory_limit;           /* script.memory: bytes per VM, 256 MiB */
-    struct memory_store *memory;   /* what stores in memory keep, for all workers; borrowed. NULL: the VM has one of its own */
-    struct store *durable;         /* what tide.store keeps, for all workers; borrowed. NULL: that lives in `memory` */
-    struct folder *folder;         /* of tide.files, borrowed; NULL: none is configured */
-    struct pool *disk;             /* threads for its files; borrowed. Only a probe has none */
     size_t files_open;             /* files.open: files that the scripts of this VM may have open, 1000 */
-    struct pool *hashing;          /* threads for passwords; borrowed. Only a probe has none */
-    struct sql *sql;               /* the databases of tide.sql, for all workers; borrowed. NULL: the VM has its own */
     bool close_on_errors;          /* on_error: three failures in a row close the connection with 1011 */
     const char *const *sandbox_allow; /* NULL-terminated library names opened on request: "io", "os", "debug", "package" */
     const struct script_module *modules; /* native modules of the embedding program */
@@ -83,6 +88,7 @@ struct script_stats {
     uint64_t events, errors, client_errors, budget_kills, reloads, reloads_failed;
     uint64_t late_answers; /* of clients, to questions that nobody waits for any more */
     size_t memory, tasks, waiting, old_versions, old_tasks; /* old: versions that are not live but still at work, and what runs in them */
+    size_t files, http; /* files that are open, requests to other servers that are under way */
 };
 void script_stats(const struct script *s, struct script_stats *out);
 

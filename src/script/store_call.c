@@ -14,12 +14,12 @@ const struct store_handle store_root = {.durable = true, .len = 2};
 
 bool store_waits(lua_State *L, const struct store_handle *h)
 {
-    return h->durable && script_of(L)->config.durable;
+    return h->durable && script_of(L)->config.services.durable;
 }
 
 struct slice store_prefix(lua_State *L, const struct store_handle *h)
 {
-    size_t skip = h->durable && !script_of(L)->config.durable ? 0 : 1;
+    size_t skip = h->durable && !script_of(L)->config.services.durable ? 0 : 1;
 
     return (struct slice){h->prefix + skip, h->len - skip};
 }
@@ -152,7 +152,7 @@ struct store_errand *store_errand_push(lua_State *L, const struct store_request 
 int store_errand_wait(lua_State *L, struct store_errand *e)
 {
     errand_start(task_check_wait(L), &e->errand);
-    int rc = store_send(script_of(L)->config.durable, &e->request);
+    int rc = store_send(script_of(L)->config.services.durable, &e->request);
     if (rc != 0) {
         e->request.code = rc;
         snprintf(e->request.why, sizeof(e->request.why), "%s",
@@ -195,7 +195,7 @@ bool store_call_now(lua_State *L, const struct store_handle *h, struct store_req
     if (r->op != STORE_GET)
         return false;
     buf_clear(scratch);
-    return store_peek(script_of(L)->config.durable, r->key, &r->answer, scratch);
+    return store_peek(script_of(L)->config.services.durable, r->key, &r->answer, scratch);
 }
 
 int store_call(lua_State *L, const struct store_handle *h, struct store_request *draft)

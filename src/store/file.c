@@ -50,11 +50,11 @@ static int64_t wall_ms(void)
 
 /* ---- answers ---- */
 
-static void answer(struct store_request *list)
+static void answer(struct store_file *f, struct store_request *list)
 {
     for (struct store_request *next; list; list = next) {
         next = list->next; /* the receiver frees it */
-        inbox_post(list->inbox, &list->letter);
+        store_answer(&f->store, list);
     }
 }
 
@@ -119,7 +119,7 @@ static void give_up(struct store_file *f, struct store_request *list, int code)
     log_failure(f, code);
     rows_end(f->writer);
     publish(f, list);
-    answer(list);
+    answer(f, list);
 }
 
 static bool write_batch(struct store_file *f, struct store_request *list)
@@ -129,7 +129,7 @@ static bool write_batch(struct store_file *f, struct store_request *list)
 
     if (err == 0) {
         publish(f, list);
-        answer(list);
+        answer(f, list);
         return true;
     }
     if (!begun || !list->next) {
@@ -226,7 +226,7 @@ static void run_reader(void *arg)
             read_one(f, r);
         rows_end(f->reader);
         pthread_mutex_unlock(&f->gate);
-        answer(list);
+        answer(f, list);
     }
 }
 

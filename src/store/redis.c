@@ -97,7 +97,7 @@ static void answer(struct redis *s, struct redis_call *c)
     pthread_mutex_unlock(&s->lock);
     redis_op_fini(c);
     mem_free(c);
-    inbox_post(r->inbox, &r->letter);
+    store_answer(&s->store, r);
 }
 
 static void fail(struct redis *s, struct redis_call *c, int code, const char *why)

@@ -109,6 +109,24 @@ void sql_destroy(struct sql *s)
     mem_free(s);
 }
 
+static void count_one(struct sql_db *db, struct sql_counts *sum)
+{
+    pthread_mutex_lock(&db->lock);
+    sum->requests += db->pending;
+    pthread_mutex_unlock(&db->lock);
+    sum->statements += atomic_load_explicit(&db->statements, memory_order_relaxed);
+    sum->databases++;
+}
+
+void sql_count(struct sql *s, struct sql_counts *out)
+{
+    *out = (struct sql_counts){0};
+    pthread_mutex_lock(&s->lock);
+    list_each(node, &s->open) count_one(list_entry(node, struct sql_db, node), out);
+    list_each(node, &s->leaving) count_one(list_entry(node, struct sql_db, node), out);
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* ---- one of them ---- */
 
 static struct sql_db *find(struct sql *s, const char *path)

@@ -56,6 +56,12 @@ void sql_ref(struct sql_db *db);
 void sql_unref(struct sql_db *db);
 const char *sql_path(const struct sql_db *db);
 
+struct sql_counts {
+    size_t databases, statements; /* that are open, and that are prepared in them */
+    size_t requests;              /* that are not back yet */
+};
+void sql_count(struct sql *s, struct sql_counts *out); /* any thread */
+
 /* ---- requests ---- */
 enum sql_op {
     SQL_QUERY,    /* one statement; of the transaction `tx`, where there is one */

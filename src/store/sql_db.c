@@ -74,6 +74,7 @@ int sql_send(struct sql_db *db, struct sql_request *r)
     } else {
         put(inner ? &db->inner : &db->outer, r);
         db->count++;
+        db->pending++;
         db->bytes += r->in.len;
         pthread_cond_signal(&db->changed);
     }
@@ -303,6 +304,15 @@ static void carry_out(struct sql_db *db, struct sql_request *r)
 
 /* ---- the thread ---- */
 
+static void give_back(struct sql_db *db, struct sql_request *r)
+{
+    atomic_store_explicit(&db->statements, db->sqlite.count, memory_order_relaxed);
+    pthread_mutex_lock(&db->lock);
+    db->pending--;
+    pthread_mutex_unlock(&db->lock);
+    r->done(r);
+}
+
 static void run(void *arg)
 {
     struct sql_db *db = arg;
@@ -314,7 +324,7 @@ static void run(void *arg)
             db->active = r;
             carry_out(db, r);
             db->active = NULL;
-            r->done(r);
+            give_back(db, r);
         } else if (db->tx) {
             expire(db);
         }
@@ -322,6 +332,7 @@ static void run(void *arg)
     if (db->tx)
         expire(db);
     sqlite_close(&db->sqlite);
+    atomic_store(&db->statements, 0);
     atomic_store(&db->ended, true);
 }
 
@@ -347,6 +358,7 @@ struct sql_db *sql_db_create(struct sql *s, const char *path)
     db->sql = s;
     atomic_init(&db->stopping, false);
     atomic_init(&db->ended, false);
+    atomic_init(&db->statements, 0);
     init_lock(db);
     db->inner.last = &db->inner.first;
     db->outer.last = &db->outer.first;

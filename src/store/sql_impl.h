@@ -28,12 +28,14 @@ struct sql_db {
     char *path; /* owned */
     struct loop_thread *thread;
     atomic_bool stopping; /* what runs is to be stopped */
+    atomic_uint statements; /* that are prepared */
     atomic_bool ended;    /* the thread has nothing more to do but return */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;        /* by the monotonic clock */
     struct sql_queue inner, outer; /* requests of transactions, and all others. Under the lock, as the next three */
     size_t count, bytes;           /* of both */
+    size_t pending;                /* requests that are not back: these, and what is carried out */
     bool closed;                   /* nothing more is sent */
 
     /* The thread's own: */

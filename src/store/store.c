@@ -5,7 +5,22 @@
 
 int store_send(struct store *s, struct store_request *r)
 {
-    return s->ops->send(s, r);
+    atomic_fetch_add_explicit(&s->pending, 1, memory_order_relaxed); /* it may be back before `send` is */
+    int rc = s->ops->send(s, r);
+    if (rc != 0)
+        atomic_fetch_sub_explicit(&s->pending, 1, memory_order_relaxed);
+    return rc;
+}
+
+void store_answer(struct store *s, struct store_request *r)
+{
+    atomic_fetch_sub_explicit(&s->pending, 1, memory_order_relaxed);
+    inbox_post(r->inbox, &r->letter);
+}
+
+size_t store_pending(const struct store *s)
+{
+    return atomic_load_explicit(&s->pending, memory_order_relaxed);
 }
 
 bool store_peek(struct store *s, struct slice key, struct store_value *out, struct buf *copy)

@@ -14,6 +14,7 @@
 #include "base/slice.h"
 #include "loop/inbox.h"
 #include "store/value.h"
+#include <stdatomic.h>
 
 struct store;
 
@@ -66,6 +67,7 @@ int store_send(struct store *s, struct store_request *r);
 /* What a get would answer, where that is known without waiting: true with the value in *out, its bytes appended to *copy. False:
  * ask by store_send. Any thread. */
 bool store_peek(struct store *s, struct slice key, struct store_value *out, struct buf *copy);
+size_t store_pending(const struct store *s); /* requests that are not back yet. Any thread */
 /* Carries out what was sent, waits for its threads and frees it; what comes back is in the inboxes then. NULL is allowed. All
  * inboxes must still be there. */
 void store_destroy(struct store *s);
@@ -94,6 +96,7 @@ int store_open_redis(const struct store_redis_config *c, struct store **out, cha
 
 /* ---- for the files behind it ---- */
 /* Puts a sentence into *error (NULL when memory runs out) and returns `code`. */
+void store_answer(struct store *s, struct store_request *r); /* back with it */
 int store_refuse(int code, char **error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 struct store_ops {
     int (*send)(struct store *s, struct store_request *r);
@@ -102,5 +105,6 @@ struct store_ops {
 };
 struct store {
     const struct store_ops *ops; /* first member of what the files make */
+    atomic_size_t pending;       /* requests that were sent and are not back */
 };
 #endif

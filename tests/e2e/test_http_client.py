@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 from support.backend import answering
+from support.server import sanitized
 
 @pytest.fixture
 def nginx(start_nginx):
@@ -121,8 +122,8 @@ def test_many_at_once(http_caller, nginx):
 def test_the_line_is_bounded(http_caller, backend):
     """One connection, 4096 that wait for it, and the rest is told so at once."""
     holder = backend(lambda peer: peer.wait_closed())
-    client = http_caller(settings={"http.connections": 1})
-    got = client(holder.url, type="many", count=4200, opts={"timeout": 1})
+    client = http_caller(settings={"http.connections": 1, "script.time": "60s"})
+    got = client(holder.url, type="many", count=4200, opts={"timeout": 10 if sanitized() else 1})
     assert got == {"timeout": 4097, "full": 103}
 
 

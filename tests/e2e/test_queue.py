@@ -4,7 +4,7 @@ import signal
 import time
 
 import pytest
-from support.control import Control, control
+from support.control import status
 
 APP = """
 local tide = require "moontide"
@@ -30,14 +30,6 @@ return app
 def call(ws, kind, **fields):
     ws.text({"type": kind, "id": 1, **fields})
     return ws.expect(id=1)
-
-
-def status(server):
-    c = Control(control(server))
-    try:
-        return c.ask("status")
-    finally:
-        c.close()
 
 
 @pytest.mark.one_worker

@@ -5,7 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from support.control import Control, control
+from support.control import status
 from support.wire import Response, Wire, fetch, head
 
 APP = """
@@ -103,9 +103,7 @@ def test_late_answers_are_counted(serve, connect, until):
     for _ in range(3):
         device.text({"type": "reply", "id": late})
     device.expect_nothing()
-    c = Control(control(server))
-    until(lambda: c.ask("status")["handlers"]["late_answers"] == 3, what="the count")
-    c.close()
+    until(lambda: status(server)["handlers"]["late_answers"] == 3, what="the count")
 
 
 def test_the_first_of_many_connections_counts(serve, connect, until):

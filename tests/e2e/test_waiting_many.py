@@ -4,7 +4,7 @@ import socket
 import threading
 
 import pytest
-from support.control import Control, control
+from support.control import status
 from support.server import WORKERS, sanitized
 from support.wire import frame, upgrade_head
 
@@ -42,14 +42,6 @@ def open_all(server, count):
     for sock in sockets:
         assert sock.recv(4096).startswith(b"HTTP/1.1 101")
     return sockets
-
-
-def status(server):
-    c = Control(control(server))
-    try:
-        return c.ask("status")
-    finally:
-        c.close()
 
 
 def test_ten_thousand_handlers_wait_at_once(serve, connect, until, files):

@@ -27,7 +27,7 @@ local function waits(code)
     function env.same(a, b) assert(a == b and math.type(a) == math.type(b), tostring(a) .. " is not " .. tostring(b)) end
     function app.on_message(conn, text)
       env.conn = conn
-      local ok, why = xpcall(assert(load(text, "=inside", "t", env)), debug_traceback or tostring)
+      local ok, why = xpcall(assert(load(text, "=inside", "t", env)), tostring)
       conn:send(ok and "the end" or why)
     end
     return app]]))

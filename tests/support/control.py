@@ -39,3 +39,12 @@ class Control:
     def close(self):
         self.answers.close()
         self.sock.close()
+
+
+def status(server):
+    """What the server says of itself."""
+    c = Control(control(server))
+    try:
+        return c.ask("status")
+    finally:
+        c.close()

@@ -414,9 +414,9 @@ int fake_setup(void **state)
     f->config.log = f->log;
     f->config.watchdog = f->watchdog;
     f->config.path = f->path;
-    f->config.folder = f->own_folder;
-    f->config.disk = pool_create(2, SIZE_MAX);
-    f->config.hashing = pool_create(1, 4);
+    f->config.services.folder = f->own_folder;
+    f->config.services.disk = pool_create(2, SIZE_MAX);
+    f->config.services.hashing = pool_create(1, 4);
     f->config.time_budget = 60; /* for tools that make everything slow; test_script_watch is about the real one */
     f->config.load_budget = 30;
     *state = f;
@@ -448,8 +448,8 @@ int fake_teardown(void **state)
 
     fake_unload(f);
     script_watchdog_stop(f->watchdog);
-    pool_destroy(f->config.disk);
-    pool_destroy(f->config.hashing);
+    pool_destroy(f->config.services.disk);
+    pool_destroy(f->config.services.hashing);
     log_destroy(f->log);
     close(f->log_fd);
     mem_free(f->error);

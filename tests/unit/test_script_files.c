@@ -115,7 +115,7 @@ static void cancelled_in_every_place(void **state)
     settle(f);
     pthread_mutex_lock(&gate);
     for (int i = 0; i < 2; i++)
-        assert_int_equal(pool_send(f->config.disk, &stoppers[i].job), 0);
+        assert_int_equal(pool_send(f->config.services.disk, &stoppers[i].job), 0);
     fake_text(f, s, "write");
     fake_turn(f);
     assert_int_equal(f->script->files->bytes, FILES_BYTES_MAX);
@@ -133,7 +133,7 @@ static void no_folder(void **state)
 {
     struct fake *f = *state;
 
-    f->config.folder = NULL;
+    f->config.services.folder = NULL;
     struct session *s = load(f, "function app.on_message(conn) for _, fn in ipairs { files.open, files.delete, files.list } do"
                                 " conn:send(select(3, fn 'a')) end conn:send(select(3, files.rename('a', 'b'))) end");
     fake_text(f, s, "go");

@@ -65,7 +65,7 @@ static void test_workers_share_a_store(void **state)
 
     for (int i = 0; i < WORKERS; i++) {
         assert_int_equal(fake_setup((void **)&vms[i].fake), 0);
-        vms[i].fake->config.memory = memory;
+        vms[i].fake->config.services.memory = memory;
         vms[i].fake->config.worker = i + 1;
         fake_load(vms[i].fake, app);
     }
@@ -109,7 +109,7 @@ static int setup_file(void **state)
 
     snprintf(path, sizeof(path), "%s/store.db", f->folder);
     assert_int_equal(store_open_file(&c, &durable, &error), 0);
-    f->config.durable = durable;
+    f->config.services.durable = durable;
     return 0;
 }
 
