@@ -29,7 +29,7 @@ static void check_url(const uint8_t *data, size_t size)
 /* Each key behind the one before, all of the store and the prefix that was asked for, and nothing over the end. */
 static void check_rows(const struct store_request *r)
 {
-    const char *at = (const char *)r->bytes.data, *end = at + r->bytes.len;
+    const char *at = r->bytes.len ? (const char *)r->bytes.data : "", *end = at + r->bytes.len;
     struct slice last = r->after;
     struct store_row row;
 
