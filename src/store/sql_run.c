@@ -97,7 +97,7 @@ static int put_row(struct sql_request *r, sqlite3_stmt *stmt)
 
         if ((v.type == SQL_TEXT || v.type == SQL_BLOB) && v.bytes.len > 0 && !v.bytes.data)
             return MT_ENOMEM; /* the text could not be made */
-        if (v.bytes.len > SQL_BYTES_MAX - r->out.len)
+        if (r->out.len > SQL_BYTES_MAX || v.bytes.len > SQL_BYTES_MAX - r->out.len)
             return MT_ETOO_LARGE;
         err = sql_value_put(&r->out, &v);
     }

@@ -125,6 +125,7 @@ def test_the_line_is_bounded(http_caller, backend):
     """One connection, 4096 that wait for it, and the rest is told so at once."""
     holder = backend(lambda peer: peer.wait_closed())
     client = http_caller(settings={"http.connections": 1, "script.time": "60s"})
+    client.ws.set_timeout(60)  # the answer comes after the longest timeout of them
     got = client(holder.url, type="many", count=4200, opts={"timeout": 10 if sanitized() else 1})
     assert got == {"timeout": 4097, "full": 103}
 

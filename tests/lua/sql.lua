@@ -120,6 +120,7 @@ waits [[
   fails("too_large", "16 MiB", db:query("SELECT ?", ("x"):rep((16 << 20) + 1))) fails("too_large", "16 MiB", db:query "SELECT zeroblob(17000000)")
   fails("too_large", "LIMIT", db:query "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c")
   fails("too_large", "LIMIT", db:query "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 20) SELECT zeroblob(1000000) FROM c")
+  same(db:row("SELECT 'x' LIKE ? AS n", ("%"):rep(1000)).n, 1) fails("invalid", "pattern too complex", db:row("SELECT 'x' LIKE ?", ("%"):rep(1001)))
   db:query "CREATE TABLE big (b)"
   fails("too_large", "LIMIT", db:query "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 20) INSERT INTO big SELECT zeroblob(1000000) FROM c RETURNING b")
   same(db:row "SELECT count(*) AS n FROM big".n, 0)
