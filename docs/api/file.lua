@@ -40,4 +40,6 @@ function file:write(offset, bytes) end
 function file:size() end
 
 ---Does not wait; what was called before is still done. Again: nothing.
+---
+---Raises: while a script loads.
 function file:close() end

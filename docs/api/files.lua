@@ -35,7 +35,7 @@ function files.open(name, mode) end
 ---has it open goes on with it.
 ---
 ---Waits: for the disk, which has to write all that is still in memory.
----Fails: `invalid`, `denied`, `not_found`, `full`, `io`.
+---Fails: `invalid`, `denied`, `not_found`, `full`, `limited` (too many are open in the process), `io`.
 ---@param from string # its name now
 ---@param to string # its folders are made when they are not there
 ---@return boolean? ok
@@ -55,7 +55,7 @@ function files.delete(name) end
 ---begins so. Sorted by the bytes of their names; at most 10,000, else `too_large`.
 ---
 ---Waits: for the disk.
----Fails: `invalid`, `denied`, `too_large`, `io`.
+---Fails: `invalid`, `denied`, `too_large`, `limited` (too many are open in the process), `io`: a list that is not whole is none.
 ---@param prefix? string # all files without it
 ---@return moontide.file_entry[]? list
 ---@return string? message

@@ -23,5 +23,7 @@ function task:join(timeout) end
 
 ---End the task. One that waits is unwound before this returns; one that has not begun never does; one that runs at the moment,
 ---which is the one that cancels itself, ends where it next waits, and goes to its end when it does not.
+---
+---Raises: while a script loads, for a task that another version has made.
 ---@return boolean cancelled # false when it had ended, also by a cancel before
 function task:cancel() end

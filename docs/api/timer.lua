@@ -6,5 +6,7 @@
 local timer = {}
 
 ---No call will begin after this. One that is running goes on.
+---
+---Raises: while a script loads, for a timer that another version has made.
 ---@return boolean cancelled # whether a call was still to come
 function timer:cancel() end

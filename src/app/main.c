@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include <stdio.h>
+#include <string.h>
 
 enum {
     EXIT_FINE = 0,
@@ -89,16 +90,30 @@ static int run(const struct cli *cli)
     return code;
 }
 
+/* As one word of a shell's command line that is no flag. */
+static void print_word(const char *text)
+{
+    if (*text == '-')
+        fputs("./", stdout);
+    if (!text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")]) {
+        fputs(text, stdout);
+        return;
+    }
+    putchar('\'');
+    for (; *text; text++)
+        fputs(*text == '\'' ? "'\\''" : (char[]){*text, 0}, stdout);
+    putchar('\'');
+}
+
 static int make_new(const struct cli *cli)
 {
     char *error = NULL;
     int rc = cli_new_run(cli->script, &error);
     if (rc)
         return leave(EXIT_START, rc, error);
-    printf("There is an app in %s now. It runs by\n\n"
-           "    cd %s && moontide run app.lua --config moontide.conf.lua\n\n"
-           "and talks at http://localhost:8765/ then.\n",
-           cli->script, cli->script);
+    printf("There is an app in %s now. It runs by\n\n    cd ", cli->script);
+    print_word(cli->script);
+    printf(" && moontide run app.lua --config moontide.conf.lua\n\nand talks at http://localhost:8765/ then.\n");
     return EXIT_FINE;
 }
 

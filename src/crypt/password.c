@@ -74,7 +74,7 @@ static bool read_cost(struct slice text, struct scrypt_cost *out)
         !read_number(&text, SLICE("p="), UINT32_MAX, &p) || text.len > 0)
         return false;
     *out = (struct scrypt_cost){(uint64_t)1 << ln, (uint32_t)r, (uint32_t)p};
-    return ln > 0 && r > 0 && p > 0;
+    return ln > 0 && r > 0 && p > 0 && ln < 16 * r; /* RFC 7914: N is less than 2^(128 * r / 8) */
 }
 
 /* Base64 without padding, `min` to PASSWORD_BYTES_MAX bytes. */

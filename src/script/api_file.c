@@ -133,8 +133,10 @@ static int l_file_close(lua_State *L)
 {
     struct file *file = *check_object(L);
 
-    if (!is_closed(file))
+    if (!is_closed(file)) {
+        script_check_acting(L, "file:close");
         file_close(file);
+    }
     return 0;
 }
 

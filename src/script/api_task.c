@@ -206,21 +206,25 @@ static int l_task_join(lua_State *L)
     return task_wait(L, &ops, t, ms);
 }
 
+static bool cancel(lua_State *L)
+{
+    struct task *t = check_handle(L)->task;
+
+    if (t)
+        script_check_ending(L, t->version, "task:cancel");
+    return t && task_cancel(t);
+}
+
 static int l_task_cancel(lua_State *L)
 {
-    struct task_handle *handle = check_handle(L);
-
-    lua_pushboolean(L, handle->task && task_cancel(handle->task));
+    lua_pushboolean(L, cancel(L));
     return 1;
 }
 
 /* `local t <close> = tide.spawn(...)`: the task ends with the block. */
 static int l_task_close(lua_State *L)
 {
-    struct task_handle *handle = check_handle(L);
-
-    if (handle->task)
-        task_cancel(handle->task);
+    cancel(L);
     return 0;
 }
 

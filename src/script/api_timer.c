@@ -320,8 +320,10 @@ static int l_timer_cancel(lua_State *L)
     struct script_timer *t = *(struct script_timer **)luaL_checkudata(L, 1, timer_type);
     bool ahead = t && !t->ended && (t->period ? !t->suspended : !t->running);
 
-    if (t)
+    if (t) {
+        script_check_ending(L, t->version, "timer:cancel");
         end_timer(t);
+    }
     lua_pushboolean(L, ahead);
     return 1;
 }

@@ -219,6 +219,12 @@ void script_check_acting(lua_State *L, const char *name)
         luaL_error(L, "%s: not %s: use on_start", name, script_of(L)->upgrade_budget > 0 ? "in on_upgrade" : "while loading");
 }
 
+void script_check_ending(lua_State *L, const struct version *owner, const char *name)
+{
+    if (owner != script_of(L)->loading)
+        script_check_acting(L, name);
+}
+
 int script_push_result(lua_State *L, int rc)
 {
     if (rc < 0)

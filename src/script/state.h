@@ -144,6 +144,9 @@ static inline bool script_is_loading(lua_State *L)
 }
 /* Raises "NAME: not while loading: use on_start" while a chunk loads. For every call that acts on the world. */
 void script_check_acting(lua_State *L, const char *name);
+/* The same for calls that end what `owner` began: a chunk may end what it made itself, but it may be refused yet, and then all
+ * else has to be as it was. */
+void script_check_ending(lua_State *L, const struct version *owner, const char *name);
 
 /* Pushes the result of an operation: true for rc >= 0, else nil, text, name. Returns the count. May raise (memory). */
 int script_push_result(lua_State *L, int rc);

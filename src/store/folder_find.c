@@ -44,15 +44,24 @@ static int add_entry(struct find *w, const struct stat *st)
 
 static int read_folder(struct find *w, int at, size_t len);
 
-/* `len` bytes of w->name are the way to the folder `at`. What is gone in the meantime is no failure. */
+/* What is gone in the meantime, or may not be looked at, is no failure; a list that is not whole for another reason is. */
+static int pass_over(int number)
+{
+    int rc = folder_error(number);
+
+    return rc == MT_ENOT_FOUND || rc == MT_EDENIED ? 0 : rc;
+}
+
+/* `len` bytes of w->name are the way to the folder `at`. */
 static int look_at(struct find *w, int at, size_t len, const char *part)
 {
     struct stat st;
     int put = snprintf(w->name + len, sizeof(w->name) - len, "%s", part);
 
-    if (put < 0 || len + (size_t)put >= sizeof(w->name) || !folder_is_name(slice_of(w->name)) ||
-        fstatat(at, part, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    if (put < 0 || len + (size_t)put >= sizeof(w->name) || !folder_is_name(slice_of(w->name)))
         return 0;
+    if (fstatat(at, part, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return pass_over(errno);
     if (S_ISREG(st.st_mode))
         return add_entry(w, &st);
     len += (size_t)put;
@@ -60,10 +69,19 @@ static int look_at(struct find *w, int at, size_t len, const char *part)
         return 0;
     int below = folder_enter(at, part);
     if (below < 0)
-        return 0;
+        return pass_over(errno);
     w->name[len] = '/';
     w->name[len + 1] = '\0';
     return read_folder(w, below, len + 1);
+}
+
+/* The next entry; NULL at the end, and when *rc is not 0. */
+static const struct dirent *next_entry(DIR *dir, int *rc)
+{
+    errno = 0;
+    const struct dirent *entry = readdir(dir);
+    *rc = entry || errno == 0 ? 0 : folder_error(errno);
+    return entry;
 }
 
 /* Closes `at`. */
@@ -80,7 +98,7 @@ static int read_folder(struct find *w, int at, size_t len)
         return rc;
     }
     w->leaf = "";
-    while (rc == 0 && (entry = readdir(dir)))
+    while (rc == 0 && (entry = next_entry(dir, &rc)))
         if (w->stop && atomic_load(w->stop))
             rc = MT_ECANCELLED;
         else if (strncmp(entry->d_name, begin, strlen(begin)) == 0)

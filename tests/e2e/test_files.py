@@ -293,7 +293,8 @@ def test_a_link_that_is_put_there_meanwhile(caller, folder, tmp_path):
     turner.start()
     outcomes, deadline = set(), time.monotonic() + 2
     try:
-        while time.monotonic() < deadline:
+        # on a machine that is busy with other things it takes longer until both were seen
+        while time.monotonic() < deadline or (not {"read", "not_found"} <= outcomes and time.monotonic() < deadline + 30):
             got = c.open("way/f", "r")
             if isinstance(got, int):
                 assert c.on(got, "read", 0, 100) == "inside"

@@ -53,6 +53,15 @@ def test_it_runs_and_remembers(made, connect):
         assert [line["text"] for line in lines] == [f"line {n}" for n in range(11, 61)]
 
 
+@pytest.mark.parametrize("name", ["my chat", "-x", "it's $HOME", "a;b"])
+def test_the_command_that_it_names_is_for_a_shell(tmp_path, name):
+    done = subprocess.run([BIN, "new", "--", name], cwd=tmp_path, capture_output=True, text=True, env=clean_environment(),
+                          timeout=20, check=True)
+    there = next(line for line in done.stdout.splitlines() if "cd " in line).split(" && ")[0]
+    ran = subprocess.run(["sh", "-c", f"{there} && ls"], cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True)
+    assert "app.lua" in ran.stdout.split()
+
+
 def test_its_check_is_fine(made):
     done = subprocess.run([BIN, "check", "app.lua", "--config", "moontide.conf.lua"], cwd=made, capture_output=True, text=True,
                           env=clean_environment(), timeout=20, check=False)

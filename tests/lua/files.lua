@@ -100,7 +100,9 @@ waiting [[
 local client = waiting [[
   conn.data.f = assert(tide.files.open("kept", "w"))
   conn.data.f:write(0, "before")
+  tide.state.f = conn.data.f
 ]]
+assert(reload("tide.state.f:close() return {}"):find "file:close: not while loading") -- it is the live version's
 assert(reload [[
   local app = {}
   function app.on_message(conn) conn:send(conn.data.f:read(0, 100)) end

@@ -226,4 +226,23 @@ advance(10)
 text = logged()
 assert(text:find "handled to its end.*on_close" and not text:find "never", text)
 
+-- a version that loads may yet be refused: it ends what it made itself, and leaves alone what the live one has at work
+load_app [[
+  local app = {}
+  function app.on_open(conn)
+    tide.state.task = tide.spawn(function() tide.sleep(1) conn:send "done" end)
+    tide.state.timer = tide.after(1, function() conn:send "rung" end)
+  end
+  return app
+]]
+one = open()
+for _, text in ipairs { "tide.state.task:cancel()", "tide.state.timer:cancel()", "do local x <close> = tide.state.task end",
+                        "do local x <close> = tide.state.timer end" } do
+  local why = reload("pcall(function() " .. text .. " end) " .. text .. " return {}")
+  assert(why and why:find "not while loading: use on_start", why)
+end
+assert(reload "tide.spawn(print):cancel() tide.after(1, print):cancel() do local x <close> = tide.spawn(print) end error 'so far'":find "so far")
+advance(1)
+expect(one, "rung") expect(one, "done")
+
 -- tasks without end: the handler that makes them hits script.memory or script.time, the server goes on (tests/e2e/test_budget.py)

@@ -114,6 +114,7 @@ static void what_is_no_hash(void **state)
                                             "$scrypt$ln=15,r=8,p=0$" SALT "$" HASH,
                                             "$scrypt$ln=-1,r=8,p=1$" SALT "$" HASH,
                                             "$scrypt$ln=64,r=8,p=1$" SALT "$" HASH,
+                                            "$scrypt$ln=16,r=1,p=1$" SALT "$" HASH,
                                             "$scrypt$ln=15,r=4294967296,p=1$" SALT "$" HASH,
                                             "$scrypt$ln=15,r=8,p=1$" SALT "==$" HASH,
                                             "$scrypt$ln=15,r=8,p=1$MDEy$" HASH,

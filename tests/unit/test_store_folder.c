@@ -4,8 +4,11 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -466,6 +469,58 @@ static void no_descriptors_left(void **state)
     assert_int_equal(rc, MT_ELIMITED);
 }
 
+/* A part of the list is none. */
+static void no_descriptor_for_a_folder_below(void **state)
+{
+    struct folder_list list = {0};
+    struct rlimit limit, one;
+    int next = dup(0);
+
+    close(next);
+    put("in/a", "x");
+    assert_int_equal(mkdir(path_of("in/below"), 0700), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    one = (struct rlimit){(rlim_t)next + 1, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &one), 0);
+    int rc = folder_find(f, "", 10, NULL, &list);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(rc, MT_ELIMITED);
+    folder_list_fini(&list);
+}
+
+static unsigned reads_left = UINT_MAX; /* of folders, until the disk fails */
+
+/* In place of the C library's. */
+struct dirent *readdir(DIR *dir)
+{
+    struct dirent *(*real)(DIR * dir);
+
+    if (reads_left == 0) {
+        errno = EIO;
+        return NULL;
+    }
+    reads_left--;
+    *(void **)&real = dlsym(RTLD_NEXT, "readdir");
+    return real(dir);
+}
+
+static void a_disk_that_fails_while_a_folder_is_read(void **state)
+{
+    struct folder_list list = {0};
+
+    put("in/a", "x");
+    put("in/b", "x");
+    for (unsigned n = 0; n < 5; n++) { /* two files, "." and "..", the end */
+        reads_left = n;
+        assert_int_equal(folder_find(f, "", 10, NULL, &list), MT_EIO);
+        folder_list_fini(&list);
+    }
+    reads_left = UINT_MAX;
+    assert_int_equal(folder_find(f, "", 10, NULL, &list), 0);
+    assert_int_equal(list.count, 2);
+    folder_list_fini(&list);
+}
+
 /* Not for root, whom modes do not stop. */
 static void modes(void **state)
 {
@@ -519,6 +574,8 @@ int main(void)
         TEST(the_folder_is_removed),
         TEST(a_file_of_which_the_system_takes_no_more),
         TEST(no_descriptors_left),
+        TEST(no_descriptor_for_a_folder_below),
+        TEST(a_disk_that_fails_while_a_folder_is_read),
         TEST(modes),
         TEST(every_allocation_fails_once),
     };

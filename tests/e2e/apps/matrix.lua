@@ -63,7 +63,7 @@ calls["file:size"] = function()                        -- waits for the write be
 end
 -- what needs no open file waits for a thread: all of them are made to write
 local function jam() for n = 1, 8 do tide.spawn(function() opened("jam" .. n, "w"):write(0, "x") end) end tide.sleep(0) end
-calls["files.open"] = function() jam() local file <close> = assert(tide.files.open("new", "w")) end
+calls["files.open"] = function() jam() local _ <close> = assert(tide.files.open("new", "w")) end
 calls["files.rename"] = function()
   jam()
   local ok, _, name = tide.files.rename("from", "to")
