@@ -25,10 +25,9 @@ function app.on_connect(req)
 end
 
 local function page(room, before)                             -- one more than wanted tells whether there are more
-  local rows, err, name = db:query([[
+  local rows = assert(db:query([[                             -- what goes wrong with a database is for the log: a raise
     SELECT * FROM (SELECT id, author, text, at FROM messages WHERE room = ? AND id < ? ORDER BY id DESC LIMIT ?) ORDER BY id]],
-    room, before, PAGE + 1)
-  if not rows then return nil, err, name end
+    room, before, PAGE + 1))
   local more = #rows > PAGE
   if more then table.remove(rows, 1) end
   return { messages = rows, more = more }
@@ -36,8 +35,7 @@ end
 
 function app.on.join(conn, msg)
   conn:join(msg.room)                                         -- first join, then look: nothing falls between
-  local latest, err, name = page(msg.room, math.maxinteger)
-  if not latest then return nil, err, name end
+  local latest = page(msg.room, math.maxinteger)
   latest.you, latest.people = conn.user, tide.room(msg.room):count()
   return latest
 end
@@ -54,22 +52,20 @@ app.on.earlier = member(function(_, msg) return page(msg.room, msg.before) end)
 app.on.search = member(function(_, msg)
   if not msg.text:find "%S" then return nil, "a word to look for", "invalid" end
   local words = msg.text:gsub("%S+", function(word) return '"' .. word:gsub('"', '""') .. '"*' end)   -- no operators of FTS5
-  local rows, err, name = db:query([[
+  local rows = assert(db:query([[
     SELECT id, author, messages.text, at FROM words JOIN messages ON messages.id = words.rowid
-    WHERE words MATCH ? AND room = ? ORDER BY id DESC LIMIT 20]], words, msg.room)
-  return rows and { messages = rows }, err, name
+    WHERE words MATCH ? AND room = ? ORDER BY id DESC LIMIT 20]], words, msg.room))
+  return { messages = rows }
 end)
 
 app.on.chat = member(function(conn, msg)
   local at = tide.now()
-  local id, err, name = db:transaction(function(tx)           -- both or none
-    local rows, err, name = tx:query("INSERT INTO messages (room, author, text, at) VALUES (?, ?, ?, ?)",
-                                     msg.room, conn.user, msg.text, at)
-    if not rows then return nil, err, name end
+  local id = assert(db:transaction(function(tx)               -- both or none; and nobody hears what is not kept
+    local rows = assert(tx:query("INSERT INTO messages (room, author, text, at) VALUES (?, ?, ?, ?)",
+                                 msg.room, conn.user, msg.text, at))
     assert(tx:query("INSERT INTO words (rowid, text) VALUES (?, ?)", rows.last_id, msg.text))
     return rows.last_id
-  end)
-  if not id then return nil, err, name end                    -- nobody hears what is not kept
+  end))
   tide.room(msg.room):send { type = "chat", room = msg.room, id = id, author = conn.user, text = msg.text, at = at }
   return { id = id }
 end)

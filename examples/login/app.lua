@@ -72,7 +72,7 @@ local function login(req)
   local tries = ("login:%s:%s"):format(req.ip, who.name:lower())
   count_try(tries)
   local row, err = db:row("SELECT name, hash FROM people WHERE name = ?", who.name)
-  if err then tide.reject(503, err) end
+  assert(not err, err)                                     -- for the log: it may name tables and files
   local same, why, name = tide.password.verify(who.password, row and row.hash)   -- without a person it takes as long
   if name == "busy" then tide.reject(503, why) end
   if not same then tide.reject(401, "wrong name or password") end                -- which of them is not told

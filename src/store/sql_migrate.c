@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FILES_MAX = 10000, FILE_BYTES_MAX = 16 << 20, NAME_BYTES = 256, DIGEST_BYTES = 17 };
@@ -112,8 +113,11 @@ static int list_files(struct migrations *m)
 
 static int read_all(int fd, struct buf *out)
 {
+    struct stat about;
     ssize_t n;
 
+    if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode))
+        return MT_EINVALID; /* a pipe that nobody writes to looks like an empty file */
     do {
         if (out->len > FILE_BYTES_MAX)
             return MT_ETOO_LARGE;
@@ -140,7 +144,7 @@ static int read_file(struct migrations *m, const struct migration *file)
     char path[4096 + NAME_BYTES];
 
     snprintf(path, sizeof(path), "%s/%s", m->folder, file->name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would never end */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would never open */
     if (fd < 0)
         return fail(m, MT_EIO, "%s: %s", path, strerror(errno));
     buf_clear(&m->text);
@@ -151,7 +155,7 @@ static int read_file(struct migrations *m, const struct migration *file)
     if (err == 0 && buf_add_byte(&m->text, '\0') != 0)
         err = MT_ENOMEM;
     if (err != 0)
-        return fail(m, err, "%s: %s", path, err_text(err));
+        return fail(m, err, "%s: %s", path, err == MT_EINVALID ? "not a file" : err_text(err));
     m->text.len--;
     digest(buf_slice(&m->text), m->digest);
     return 0;

@@ -532,6 +532,13 @@ def test_a_migration_with_much_data(serve, connect, tmp_path):
     assert count(ws) == 30000
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_migration_that_is_no_file(serve, connect, tmp_path, make):
+    (tmp_path / "m").mkdir()
+    make(tmp_path / "m" / "1_a.sql")
+    fails("invalid", "1_a.sql: not a file", query, connect(serve(app(options='{ migrations = "m" }'))), "SELECT 1")
+
+
 def test_a_table_of_migrations_that_is_not_ours(serve, connect, tmp_path):
     folder = tmp_path / "m"
     folder.mkdir()
