@@ -71,7 +71,7 @@ check_gc() {
 }
 
 check_slow() {
-    MOONTIDE_SLOW=1 build_and_test slow -DCMAKE_BUILD_TYPE=Release -- -R '^(e2e|conformance)'
+    MOONTIDE_SLOW=1 build_and_test slow -DCMAKE_BUILD_TYPE=Release -DMOONTIDE_SUITE_TIMEOUT=1800 -- -R '^(e2e|conformance)'
 }
 
 # under_valgrind PROGRAM [arguments]: what fails is added to `failed`. valgrind runs one thread at a time; without fair-sched a

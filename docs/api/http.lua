@@ -5,7 +5,8 @@
 ---next request; a proxy from the environment is used; up to 5 redirects are followed; gzip and deflate are undone. See [HTTP
 ---requests](../http-client.md).
 ---
----An answer with any status is a result, also 404 and 500: look at `res.status`.
+---An answer with any status is a result, also 404 and 500: look at `res.status`. The message of a failure is for the log and not for
+---clients: it has host, port and address of the server that was asked.
 ---@class moontide.http
 local http = {}
 

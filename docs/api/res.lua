@@ -12,8 +12,8 @@
 ---@field headers table<string, string>
 ---the body, whole; nil for a stream
 ---@field body string?
----of a stream that was read until its iterator ended: why it is not complete. nil: all of it came. It is also set when the script
----closed it before the end
+---of a stream that was read until its iterator ended: why it is not complete, in words for the log and not for clients. nil: all
+---of it came. It is also set when the script closed it before the end
 ---@field error string?
 local res = {}
 

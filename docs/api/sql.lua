@@ -8,12 +8,14 @@
 ---local db = tide.sql.open("chat.db", { migrations = "migrations" })
 ---
 ---function app.on.say(conn, msg)
----  local rows, why, name = db:query("INSERT INTO messages (user, text) VALUES (?, ?)", conn.user, msg.text)
----  if not rows then return nil, why, name end
+---  local rows = assert(db:query("INSERT INTO messages (user, text) VALUES (?, ?)", conn.user, msg.text))
 ---  return { id = rows.last_id }
 ---end
----function app.on.last() return db:query "SELECT user, text FROM messages ORDER BY id DESC LIMIT 20" end
+---function app.on.last() return assert(db:query "SELECT user, text FROM messages ORDER BY id DESC LIMIT 20") end
 ---```
+---
+---A failure that the handler does nothing about belongs in the log, as here: `assert` raises, and the client hears "internal error"
+---and not which tables and files there are.
 ---
 ---[Keeping data](../data.md#sql) tells what is promised, what is not allowed, and how migrations work.
 ---@class moontide.sql

@@ -58,7 +58,7 @@ function store:get(key) end
 ---Waits: in durable stores, until it is on the disk.
 ---@param key string # 1 to 1024 bytes
 ---@param value any # not nil
----@param opts? { ttl: number } # seconds that it lives, without it for ever; one that is over removes the key
+---@param opts? { ttl: number } # seconds that it lives, without it for ever; one that is over is a millisecond
 ---@return true? ok
 ---@return string? message
 ---@return string? name

@@ -21,8 +21,10 @@ struct worker {
     struct drain drain;
     struct loop_thread *thread; /* NULL: nobody started one */
     bool draining, hooked;
-    struct switchover *due; /* to be run at the end of this turn; one reference */
-    uint64_t generation;    /* of the live version */
+    struct switchover *due;              /* to be run at the end of this turn; one reference */
+    bool switching;                      /* it is being run */
+    struct call *put_off, **put_off_end; /* list of those that came meanwhile */
+    uint64_t generation;                 /* of the live version */
     worker_switched_fn *switched;
     void *switched_arg;
 };
@@ -147,6 +149,7 @@ int worker_create(const struct worker_config *c, int number, struct sources *sou
         return MT_ENOMEM;
     w->config = c;
     w->number = number;
+    w->put_off_end = &w->put_off;
     *out = w; /* half made, it is the caller's to destroy too */
     return create_parts(w, sources, error);
 }
@@ -221,16 +224,44 @@ void worker_join(struct worker *w)
 
 struct call {
     struct letter letter; /* first */
+    struct call *next;    /* in put_off of the worker */
     struct worker *worker;
     worker_fn *fn;
     void *arg;
 };
 
+static void run_call(struct call *c, bool delivered)
+{
+    c->fn(delivered ? c->worker : NULL, c->arg);
+    mem_free(c);
+}
+
+/* A switchover empties the inbox. Where the others have given it up already, the next version may be there to be prepared, which
+ * the end of this switchover would throw away: all calls wait for that end. */
 static void open_call(struct letter *l, bool delivered)
 {
     struct call *c = (struct call *)l;
-    c->fn(delivered ? c->worker : NULL, c->arg);
-    mem_free(c);
+    struct worker *w = c->worker;
+
+    if (!delivered || !w->switching) {
+        run_call(c, delivered);
+        return;
+    }
+    c->next = NULL;
+    *w->put_off_end = c;
+    w->put_off_end = &c->next;
+}
+
+static void run_put_off(struct worker *w)
+{
+    struct call *next, *c = w->put_off;
+
+    w->put_off = NULL;
+    w->put_off_end = &w->put_off;
+    for (; c; c = next) {
+        next = c->next;
+        run_call(c, true);
+    }
 }
 
 int worker_post(struct worker *w, worker_fn *fn, void *arg)
@@ -276,11 +307,14 @@ static void on_turn_end(void *arg)
         return;
     w->due = NULL;
     const struct switchover_place place = {w->script, w->inbox, w->number, &w->generation};
+    w->switching = true;
     switchover_run(o, &place, &result);
+    w->switching = false;
     loop_again(w->loop); /* what came from the inbox leaves, and what was held begins */
     if (w->switched)
         w->switched(w->switched_arg, &result);
     mem_free(result.why);
+    run_put_off(w);
 }
 
 void worker_settle(struct worker *w, uint64_t generation)

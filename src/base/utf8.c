@@ -101,3 +101,21 @@ size_t utf8_count(const char *text, size_t len)
         count += ((unsigned char)text[i] & 0xC0) != 0x80; /* all but continuation bytes; the compiler vectorises this */
     return count;
 }
+
+static size_t first_character(const char *text, size_t len)
+{
+    size_t n = 1;
+
+    while (n <= 4 && n <= len && !utf8_valid(text, n))
+        n++;
+    return n <= 4 && n <= len ? n : 0;
+}
+
+void utf8_mend(char *text)
+{
+    for (size_t len = strlen(text), n; len > 0; text += n, len -= n)
+        if ((n = first_character(text, len)) == 0) {
+            *text = '?';
+            n = 1;
+        }
+}

@@ -18,4 +18,6 @@ static inline bool utf8_valid(const void *data, size_t len)
 }
 /* Code points in valid text. */
 size_t utf8_count(const char *text, size_t len);
+/* Makes each byte that is not part of a character a '?': of a message that was cut, or has somebody else's bytes in it. */
+void utf8_mend(char *text);
 #endif

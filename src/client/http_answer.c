@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum {
-    HEAD_BYTES_MAX = 64 << 10, /* of one answer, trailers included */
+    HEAD_BYTES_MAX = 64 << 10, /* of one answer, with the heads before it (100 Continue) and trailers */
     HEAD_LINES_MAX = 256,      /* libcurl's walk over headers is quadratic */
     SKIP_MAX = 64 << 10,       /* bytes of a redirect's body worth reading to keep the connection */
     ROOM = 128 << 10,          /* bytes of a stream that wait for its reader */
@@ -111,8 +111,6 @@ static size_t on_head_line(char *line, size_t size, size_t n, void *arg)
 {
     struct http_call *call = arg;
 
-    if (n >= 5 && memcmp(line, "HTTP/", 5) == 0)
-        call->head_bytes = call->head_lines = 0;
     call->head_bytes += n;
     if (call->head_bytes > HEAD_BYTES_MAX || ++call->head_lines > HEAD_LINES_MAX) {
         call_fail(call, MT_ETOO_LARGE, "the head of the answer has more than 64 KiB or %d lines", HEAD_LINES_MAX);

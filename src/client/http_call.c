@@ -79,11 +79,12 @@ static int add_line(struct http_call *call, const char *text)
     return 0;
 }
 
-/* libcurl's forms: "Name: value"; "Name;" sends an empty one; "Name:" leaves out what libcurl would send. */
+/* libcurl's forms: "Name: value"; "Name;" sends an empty one; "Name:", with or without blanks, leaves out what libcurl would
+ * send. */
 static int add_header_line(struct http_call *call, const char *name, const char *value)
 {
     struct buf line = {0};
-    int rc = *value ? buf_addf(&line, "%s: %s", name, value) : buf_addf(&line, "%s;", name);
+    int rc = value[strspn(value, " \t")] ? buf_addf(&line, "%s: %s", name, value) : buf_addf(&line, "%s;", name);
 
     if (rc == 0 && (rc = buf_add_byte(&line, '\0')) == 0)
         rc = add_line(call, (const char *)line.data);

@@ -2,6 +2,7 @@
 #include "client/http_impl.h"
 
 #include "base/err.h"
+#include "base/utf8.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@ int call_fail(struct http_call *call, int code, const char *format, ...)
     va_start(args, format);
     vsnprintf(call->text, sizeof(call->text), format, args);
     va_end(args);
+    utf8_mend(call->text); /* it is on its way to people, as JSON perhaps */
     return code;
 }
 
@@ -73,8 +75,8 @@ static int code_of(const struct http_call *call, CURLcode result)
         return MT_ECLOSED;
     case CURLE_OUT_OF_MEMORY: /* libcurl's word for a line of a head that is too long as well */
         return call->state == HTTP_SENT && !call->head_done ? MT_ETOO_LARGE : MT_ENOMEM;
-    case CURLE_URL_MALFORMAT:
-        return MT_EINVALID;
+    case CURLE_URL_MALFORMAT: /* a name that cannot be written in ASCII, say */
+        return call->redirects > 0 ? MT_EMALFORMED : MT_EINVALID;
     default: /* HTTP/0.9, a weird reply, a bad coding, HTTP/2 gone wrong */
         return MT_EMALFORMED;
     }

@@ -54,7 +54,7 @@ struct http_call {
 
     /* the answer */
     int status;
-    size_t head_bytes, head_lines; /* of the head that is coming */
+    size_t head_bytes, head_lines; /* so far, of all heads of this answer */
     bool head_done;                /* what else comes to the header function is a trailer */
     bool has_head;                 /* it is final, and fit to be given out */
     struct buf head;               /* name NUL value NUL ... */

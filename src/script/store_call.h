@@ -25,7 +25,7 @@ struct store_key {
 struct store_errand {
     struct errand errand; /* first */
     struct store_request request;
-    int tries; /* of an update */
+    int tries; /* of an update; the pages before the one that a scan asks for */
     char bytes[];
 };
 

@@ -1,7 +1,8 @@
 /* store_scan.c - store:scan: iterators over keys in the order of their bytes.
  *
  * In memory the keys are those that were there at the call, each looked up anew. A durable store is read page by page, each as it
- * was at one moment; the next begins behind the last key, so that no key comes twice.
+ * was at one moment; the next begins behind the last key, so that no key comes twice. Tasks that share an iterator may ask for
+ * the same page: the first answer is taken, and a task that is cancelled while it waits costs the others nothing.
  */
 #include "script/store_call.h"
 
@@ -69,7 +70,7 @@ struct scan {
     struct store_key key;   /* with which the keys begin */
     struct store_key after; /* the last key of the page; empty before the first */
     bool more;              /* there may be a page behind this one */
-    bool waiting;           /* for a page */
+    int pages;              /* that have come */
 };
 
 /* The iterator's upvalues: the store, its struct scan, the page as a string. */
@@ -115,20 +116,25 @@ static int push_end(lua_State *L)
     return 1;
 }
 
+static int l_scan_next(lua_State *L);
+
 /* No loop can look at a second result: what fails is raised. */
 static int finish_page(lua_State *L, struct errand *errand, int code)
 {
-    const struct store_request *r = &((struct store_errand *)errand)->request;
+    const struct store_errand *e = (struct store_errand *)errand;
+    const struct store_request *r = &e->request;
     struct scan *scan = lua_touserdata(L, lua_upvalueindex(UP_SCAN));
 
-    scan->waiting = false;
     if (r->code != 0) {
         store_push_failure(L, store_handle_at(L, lua_upvalueindex(1)), r);
         return luaL_error(L, "store:scan: %s", lua_tostring(L, -2));
     }
+    if (e->tries != scan->pages)
+        return l_scan_next(L); /* another task has it already */
     lua_pushlstring(L, (const char *)r->bytes.data, r->bytes.len);
     lua_replace(L, lua_upvalueindex(UP_PAGE));
     scan->at = 0;
+    scan->pages++;
     scan->more = r->found && r->rows > 0;
     return r->rows > 0 ? push_row(L, scan) : push_end(L);
 }
@@ -142,15 +148,13 @@ static int l_scan_next(lua_State *L)
         return push_row(L, scan);
     if (!scan->more || scan->left == 0)
         return push_end(L);
-    if (scan->waiting)
-        return luaL_error(L, "store:scan: one task after the other");
     struct store_request r = {.op = STORE_SCAN,
                               .key = {scan->key.bytes, scan->key.len},
                               .after = {scan->after.bytes, scan->after.len},
                               .limit = scan->left < PAGE_ROWS ? scan->left : PAGE_ROWS};
     task_check_wait(L);
     struct store_errand *e = store_errand_push(L, &r, &ops);
-    scan->waiting = true;
+    e->tries = scan->pages;
     return store_errand_wait(L, e);
 }
 

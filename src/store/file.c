@@ -58,10 +58,10 @@ static void answer(struct store_file *f, struct store_request *list)
     }
 }
 
-/* The connection says why. */
+/* The connection says why, but for memory of our own. */
 static void fail(struct store_request *r, int code, const struct rows *rows)
 {
-    const char *why = rows_why(rows);
+    const char *why = code == MT_ENOMEM ? err_text(code) : rows_why(rows);
     size_t len = strlen(why);
 
     len = len < sizeof(r->why) ? len : sizeof(r->why) - 1;

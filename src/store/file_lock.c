@@ -17,13 +17,23 @@ struct file_lock {
     int fd;
 };
 
+/* SQLite has meanings of its own for some names: we would lock one file, and it would open another. */
+static int check_name(const char *path, char **error)
+{
+    if (strcmp(path, ":memory:") != 0 && strncmp(path, "file:", 5) != 0)
+        return 0;
+    return store_refuse(MT_EIO, error, "store.file %s: a path is expected; ./%s is one", path, path);
+}
+
 static int check_kind(const char *path, char **error)
 {
     struct stat s;
 
     if (stat(path, &s) != 0)
         return store_refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
-    return S_ISREG(s.st_mode) ? 0 : store_refuse(MT_EIO, error, "store.file %s is not a file", path);
+    if (!S_ISREG(s.st_mode))
+        return store_refuse(MT_EIO, error, "store.file %s is not a file", path);
+    return access(path, R_OK | W_OK) == 0 ? 0 : store_refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
 }
 
 /* Others have no business in it, nor in what SQLite puts beside it with the same rights. One that is there is not opened: the
@@ -52,24 +62,37 @@ static int name_lock(const char *path, struct buf *name, char **error)
     return err;
 }
 
-/* Whoever has the lock has written its number into it. */
-static int refuse_busy(int fd, const char *path, char **error)
-{
-    char pid[24];
-    ssize_t len = pread(fd, pid, sizeof(pid) - 1, 0);
+enum { PID_SIZE = 24 };
 
-    pid[len > 0 ? len : 0] = '\0';
+/* Whoever has the lock has written its number into it. False: there is something else in it. */
+static bool read_pid(int fd, char pid[PID_SIZE])
+{
+    ssize_t len = pread(fd, pid, PID_SIZE, 0);
+
+    if (len < 0 || len == PID_SIZE)
+        return false;
+    pid[len] = '\0';
+    bool is = strspn(pid, "0123456789\n") == (size_t)len;
     pid[strcspn(pid, "\n")] = '\0';
+    return is;
+}
+
+static int refuse_busy(const char *pid, const char *path, char **error)
+{
     return store_refuse(MT_EBUSY, error, "store.file %s: another process has it%s%s", path, pid[0] ? ", with pid " : "", pid);
 }
 
 static int take(struct file_lock *l, const char *name, const char *path, char **error)
 {
-    l->fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    char pid[PID_SIZE];
+
+    l->fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (l->fd < 0)
         return store_refuse(MT_EIO, error, "%s cannot be made: %s", name, strerror(errno));
+    if (!read_pid(l->fd, pid)) /* it would be emptied */
+        return store_refuse(MT_EIO, error, "store.file %s: %s is there, and no lock of a server: name another file", path, name);
     if (flock(l->fd, LOCK_EX | LOCK_NB) != 0)
-        return errno == EWOULDBLOCK ? refuse_busy(l->fd, path, error)
+        return errno == EWOULDBLOCK ? refuse_busy(pid, path, error)
                                     : store_refuse(MT_EIO, error, "%s cannot be locked: %s", name, strerror(errno));
     if (ftruncate(l->fd, 0) == 0)
         dprintf(l->fd, "%d\n", (int)getpid()); /* for the message only */
@@ -80,10 +103,12 @@ int file_lock(const char *path, struct file_lock **out, char **error)
 {
     struct file_lock *l = mem_zalloc(1, sizeof(*l));
     struct buf name = {0};
-    int err = l ? make(path, error) : MT_ENOMEM;
+    int err = l ? check_name(path, error) : MT_ENOMEM;
 
     if (l)
         l->fd = -1;
+    if (err == 0)
+        err = make(path, error);
     if (err == 0)
         err = name_lock(path, &name, error);
     if (err == 0)
@@ -108,13 +133,15 @@ void file_unlock(struct file_lock *l)
 int file_check(const char *path, bool *there, char **error)
 {
     const char *slash = strrchr(path, '/');
-    int err = 0;
+    int err = check_name(path, error);
 
-    *there = access(path, F_OK) == 0;
+    *there = err == 0 && access(path, F_OK) == 0;
+    if (err != 0)
+        return err;
     char *folder = !slash ? mem_strdup(".", 1) : mem_strdup(path, slash == path ? 1 : (size_t)(slash - path));
     if (!folder)
         return MT_ENOMEM;
-    if (access(folder, W_OK | X_OK) != 0 || (*there && access(path, R_OK | W_OK) != 0))
+    if (access(folder, W_OK | X_OK) != 0)
         err = store_refuse(MT_EIO, error, "store.file %s: %s", path, strerror(errno));
     mem_free(folder);
     return err == 0 && *there ? check_kind(path, error) : err;

@@ -12,8 +12,8 @@
 #include "base/mem.h"
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum {
     ANSWER_MS = 5000,
@@ -44,6 +44,7 @@ struct redis {
     struct calls waiting;    /* for the connection */
     struct calls sent;       /* in the order of their replies */
     struct loop_timer timer; /* the next attempt, or a look at the oldest reply, or the end */
+    uint64_t answered;       /* when the last reply came; loop time */
     unsigned retry;          /* ms until the next attempt after this one; 0: none has failed */
     bool trying;             /* an attempt is under way */
     bool told;               /* that the server is away */
@@ -182,8 +183,11 @@ static void on_ready(void *arg)
 /* Attempts of many servers do not fall together. */
 static unsigned next_delay(struct redis *s)
 {
+    unsigned chance = 0;
+
+    getrandom(&chance, sizeof(chance), 0);
     s->retry = s->retry == 0 ? RETRY_MIN_MS : s->retry * 2 < RETRY_MAX_MS ? s->retry * 2 : RETRY_MAX_MS;
-    return s->retry / 2 + (unsigned)random() % (s->retry / 2);
+    return s->retry / 2 + chance % (s->retry / 2);
 }
 
 static void on_lost(void *arg, int code, const char *why)
@@ -212,9 +216,10 @@ static bool on_reply(void *arg, const redisReply *reply)
     struct redis *s = arg;
     struct redis_call *c = take_first(&s->sent);
 
+    s->answered = loop_now(s->loop);
     if (!c)
         return false;
-    int rc = redis_op_reply(buf_slice(&s->url.prefix), c, reply);
+    int rc = redis_op_reply(c, reply);
     if (rc == 1) {
         send_one(s, c);
         redis_link_flush(s->link);
@@ -237,11 +242,13 @@ static void on_timer(struct loop_timer *timer)
     } else if (!redis_link_is_ready(s->link)) {
         try_now(s);
     } else if (s->sent.first) {
-        uint64_t age = loop_now(s->loop) - s->sent.first->sent;
-        if (age >= ANSWER_MS)
+        /* While replies come the oldest request only waits for its turn. */
+        uint64_t since = s->sent.first->sent > s->answered ? s->sent.first->sent : s->answered;
+        uint64_t silent = loop_now(s->loop) - since;
+        if (silent >= ANSWER_MS)
             redis_link_drop(s->link, MT_ETIMEOUT, "the server does not answer");
         else
-            loop_timer_start(s->loop, &s->timer, ANSWER_MS - age);
+            loop_timer_start(s->loop, &s->timer, ANSWER_MS - silent);
     }
 }
 

@@ -17,7 +17,7 @@
 
 enum {
     ADDRESSES_MAX = 8,
-    CONNECT_MS = 3000,     /* for one address, or the greeting */
+    CONNECT_MS = 3000,     /* for the name, or one address with the greeting */
     PIECE = 65536,         /* bytes read at once */
     REPLY_MAX = 256 << 20, /* bytes of a reply that is not whole yet: a page of a scan has 4 MiB and a bit */
 };
@@ -31,7 +31,7 @@ struct address {
 
 /* The name's addresses; getaddrinfo blocks, so this is done off the loop. */
 struct resolve {
-    struct redis_link *link; /* NULL: nobody wants to know any more. Loop thread */
+    struct redis_link *link; /* NULL: it is no more. Loop thread */
     char *host, *port;       /* owned */
     int error;               /* of getaddrinfo */
     struct address addresses[ADDRESSES_MAX];
@@ -44,7 +44,7 @@ struct redis_link {
     const struct redis_link_events *events;
     void *arg;
     enum link_state state;
-    struct resolve *resolve; /* under way, or NULL */
+    struct resolve *resolve; /* under way, or NULL. One that takes too long serves the attempt that waits when it ends */
     struct address addresses[ADDRESSES_MAX];
     size_t count, at;        /* addresses, and the one that is tried next */
     int fd;                  /* -1: none */
@@ -72,9 +72,6 @@ static void switch_off(struct redis_link *k)
 {
     close_socket(k);
     loop_timer_stop(k->loop, &k->timer);
-    if (k->resolve)
-        k->resolve->link = NULL;
-    k->resolve = NULL;
     if (k->reader && !k->telling) /* inside of its reply it is freed on the way out */
         redisReaderFree(k->reader);
     k->reader = NULL;
@@ -93,7 +90,8 @@ void redis_link_drop(struct redis_link *k, int code, const char *why)
 static bool greet(struct redis_link *k, const redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_ERROR) {
-        redis_link_drop(k, redis_op_error((struct slice){reply->str, (size_t)reply->len}), reply->str);
+        int code = redis_op_error((struct slice){reply->str, (size_t)reply->len});
+        redis_link_drop(k, code == MT_EINVALID ? MT_EREFUSED : code, reply->str); /* "ERR max number of clients reached" */
         return true;
     }
     if (reply->type != REDIS_REPLY_STATUS)
@@ -190,7 +188,7 @@ static int add_login(struct redis_link *k)
     const struct redis_url *u = k->url;
     struct slice words[3] = {SLICE("AUTH"), buf_slice(&u->user), buf_slice(&u->password)};
 
-    if (u->password.len == 0)
+    if (u->password.len == 0 && u->user.len == 0)
         return 0;
     k->greeting++;
     if (u->user.len)
@@ -320,8 +318,9 @@ static void on_resolved(void *arg, bool cancelled)
     struct resolve *r = arg;
     struct redis_link *k = r->link;
 
-    if (k && !cancelled) {
+    if (k)
         k->resolve = NULL;
+    if (k && !cancelled && k->state == LINK_RESOLVING) {
         memcpy(k->addresses, r->addresses, sizeof(k->addresses));
         k->count = r->count;
         k->at = 0;
@@ -333,7 +332,7 @@ static void on_resolved(void *arg, bool cancelled)
     free_resolve(r);
 }
 
-static bool start_resolve(struct redis_link *k)
+static bool ask_for_addresses(struct redis_link *k)
 {
     struct resolve *r = mem_zalloc(1, sizeof(*r));
 
@@ -347,7 +346,16 @@ static bool start_resolve(struct redis_link *k)
         return false;
     }
     k->resolve = r;
+    return true;
+}
+
+/* A name server that does not answer may keep getaddrinfo for long: nobody waits for it, and no second one is asked meanwhile. */
+static bool start_resolve(struct redis_link *k)
+{
+    if (!k->resolve && !ask_for_addresses(k))
+        return false;
     k->state = LINK_RESOLVING;
+    loop_timer_start(k->loop, &k->timer, CONNECT_MS);
     return true;
 }
 
@@ -373,6 +381,8 @@ static void on_timer(struct loop_timer *timer)
         try_next(k, ETIMEDOUT);
     else if (k->state == LINK_GREETING)
         redis_link_drop(k, MT_ETIMEOUT, "the server does not answer");
+    else if (k->state == LINK_RESOLVING)
+        redis_link_drop(k, MT_EDNS, "looking up its name takes too long");
     else if (k->url->path.len)
         use_unix_socket(k);
     else if (!start_resolve(k))
@@ -408,6 +418,8 @@ void redis_link_destroy(struct redis_link *k)
     if (!k)
         return;
     switch_off(k);
+    if (k->resolve)
+        k->resolve->link = NULL;
     buf_fini(&k->out);
     mem_free(k);
 }

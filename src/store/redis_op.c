@@ -15,10 +15,12 @@
     "if new then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end "                                                                   \
     "return redis.call('GET', KEYS[1])"
 
-/* ARGV: whether the key is expected, as what, "del" "keep" "none" or milliseconds, the value. */
+/* ARGV: "0" the key is not expected, "1" it is, "2" it is and may have a byte 1 in front that it does not need; as what; "del"
+ * "keep" "none" or milliseconds; the value. */
 #define REPLACE_SCRIPT                                                                                                           \
     "local is = redis.call('GET', KEYS[1]) "                                                                                     \
-    "if ARGV[1] == '0' then if is then return 0 end elseif is ~= ARGV[2] then return 0 end "                                     \
+    "if ARGV[1] == '0' then if is then return 0 end elseif is ~= ARGV[2] and not (ARGV[1] == '2' and is == '\\1' .. ARGV[2]) "   \
+    "then return 0 end "                                                                                                         \
     "if ARGV[3] == 'del' then redis.call('DEL', KEYS[1]) "                                                                       \
     "elseif ARGV[3] == 'none' then redis.call('SET', KEYS[1], ARGV[4]) "                                                         \
     "elseif ARGV[3] == 'keep' then redis.call('SET', KEYS[1], ARGV[4], 'KEEPTTL') "                                              \
@@ -59,7 +61,7 @@ static bool is_integer(struct slice text, int64_t *out)
     long long n = strtoll(copy, &end, 10);
     snprintf(again, sizeof(again), "%lld", n);
     *out = n;
-    return strcmp(copy, again) == 0;
+    return strlen(again) == text.len && memcmp(copy, again, text.len) == 0; /* "12\0" is none */
 }
 
 /* The value as it is in Redis: borrowed, or built in `scratch`. */
@@ -168,6 +170,8 @@ static int send_replace(const struct store_request *r, struct parts *p, struct s
     else if (r->ttl != STORE_TTL_KEEP)
         how = ttl_word(r, p);
     struct slice expects = r->expected.kind == STORE_NOTHING ? SLICE("0") : SLICE("1");
+    if (r->expected.kind == STORE_BYTES && expected.data == r->expected.data.data)
+        expects = SLICE("2"); /* it was borrowed: it needs no byte 1 */
     return redis_op_add(
         out, (struct slice[]){SLICE("EVAL"), SLICE(REPLACE_SCRIPT), SLICE("1"), key, expects, expected, how, value}, 8);
 }
@@ -209,6 +213,18 @@ int redis_op_send(struct slice prefix, struct redis_call *c, struct buf *out)
 
 /* ---- replies ---- */
 
+/* Before Redis 7, what a command inside of a script failed with stands behind words about the script: "ERR Error running script
+ * (call to f_...): @user_script:1: @user_script: 1: -OOM command not allowed". */
+static struct slice cause_of(struct slice text)
+{
+    static const struct slice front = SLICE("ERR Error running script"), mark = SLICE(": -");
+    const char *at = NULL;
+
+    if (text.len > front.len && memcmp(text.data, front.data, front.len) == 0)
+        at = memmem(text.data, text.len, mark.data, mark.len);
+    return at ? (struct slice){at + mark.len, text.len - (size_t)(at + mark.len - text.data)} : text;
+}
+
 int redis_op_error(struct slice text)
 {
     static const struct {
@@ -218,8 +234,11 @@ int redis_op_error(struct slice text)
         {SLICE("NOAUTH"), MT_EDENIED},   {SLICE("WRONGPASS"), MT_EDENIED},   {SLICE("NOPERM"), MT_EDENIED},
         {SLICE("READONLY"), MT_EDENIED}, {SLICE("OOM"), MT_EFULL},           {SLICE("MISCONF"), MT_EIO},
         {SLICE("LOADING"), MT_EREFUSED}, {SLICE("MASTERDOWN"), MT_EREFUSED}, {SLICE("CLUSTERDOWN"), MT_EREFUSED},
-        {SLICE("BUSY"), MT_EBUSY},       {SLICE("TRYAGAIN"), MT_EBUSY},
+        {SLICE("BUSY"), MT_EBUSY},       {SLICE("TRYAGAIN"), MT_EBUSY},      {SLICE("NOREPLICAS"), MT_EREFUSED},
+        {SLICE("DENIED"), MT_EDENIED},
     };
+
+    text = cause_of(text);
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
         if (text.len > known[i].word.len && memcmp(text.data, known[i].word.data, known[i].word.len) == 0)
             return known[i].code;
@@ -279,7 +298,7 @@ static int reply_for_key(struct store_request *r, const redisReply *reply)
     }
 }
 
-int redis_op_reply(struct slice prefix, struct redis_call *c, const redisReply *reply)
+int redis_op_reply(struct redis_call *c, const redisReply *reply)
 {
     struct store_request *r = c->request;
 
@@ -289,7 +308,7 @@ int redis_op_reply(struct slice prefix, struct redis_call *c, const redisReply *
         snprintf(r->why, sizeof(r->why), "Redis: %.*s", (int)reply->len, reply->str);
         return 0;
     }
-    int rc = r->op == STORE_SCAN ? redis_scan_reply(prefix, c, reply) : reply_for_key(r, reply);
+    int rc = r->op == STORE_SCAN ? redis_scan_reply(c, reply) : reply_for_key(r, reply);
     if (rc >= 0 || rc == MT_EMALFORMED)
         return rc;
     r->code = rc;

@@ -25,7 +25,7 @@ struct redis_call {
 int redis_op_send(struct slice prefix, struct redis_call *c, struct buf *out);
 /* The reply of that command. 1: send the next one; 0: the request has its answer, a failure too; MT_EMALFORMED: that is no reply
  * to it, so it is not clear what else is. */
-int redis_op_reply(struct slice prefix, struct redis_call *c, const redisReply *reply);
+int redis_op_reply(struct redis_call *c, const redisReply *reply);
 void redis_op_fini(struct redis_call *c); /* frees what is inside */
 /* The code for an error reply ("WRONGPASS invalid username-password pair"). */
 int redis_op_error(struct slice text);

@@ -21,17 +21,25 @@ struct redis_scan {
     size_t count, limit; /* of keys; how many of them are wanted. There is room for twice as many */
     size_t at;           /* the first whose value is not read yet */
     size_t asked;        /* how many the MGET under way is for */
-    struct buf from;     /* the Redis key behind which the page begins; empty for all */
+    struct buf front;    /* with which they begin */
     size_t name;         /* bytes before the store's own key in each */
+    struct buf from;     /* the one behind which the page begins; empty for all */
 };
+
+static void drop_keys(struct redis_scan *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        mem_free((char *)s->keys[i].data);
+    s->count = 0;
+}
 
 void redis_scan_destroy(struct redis_scan *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->count; i++)
-        mem_free((char *)s->keys[i].data);
+    drop_keys(s);
     mem_free(s->keys);
+    buf_fini(&s->front);
     buf_fini(&s->from);
     mem_free(s);
 }
@@ -68,7 +76,9 @@ static int keep_key(struct redis_scan *s, struct slice key)
 {
     struct slice from = buf_slice(&s->from);
 
-    if (key.len < s->name || key.len - s->name > STORE_KEY_MAX || (from.len && compare(&key, &from) <= 0))
+    if (key.len < s->front.len || memcmp(key.data, s->front.data, s->front.len) != 0)
+        return 0; /* nothing that was asked for */
+    if (key.len - s->name > STORE_KEY_MAX || (from.len && compare(&key, &from) <= 0))
         return 0;
     char *copy = mem_strdup(key.data, key.len);
     if (!copy)
@@ -84,8 +94,7 @@ static int begin(struct slice prefix, struct redis_call *c)
     const struct store_request *r = c->request;
     struct redis_scan *s = mem_zalloc(1, sizeof(*s));
     const char *zero = memchr(r->key.data, '\0', r->key.len);
-    struct slice name = {r->key.data, (size_t)(zero - r->key.data) + 1};
-    struct buf key = {0};
+    size_t own = r->key.len - (size_t)(zero - r->key.data) - 1;
 
     if (!s)
         return MT_ENOMEM;
@@ -93,9 +102,8 @@ static int begin(struct slice prefix, struct redis_call *c)
     strcpy(s->cursor, "0");
     s->limit = r->limit < ROWS_MAX ? r->limit : ROWS_MAX;
     s->keys = mem_zalloc(2 * s->limit, sizeof(*s->keys));
-    int rc = s->keys ? redis_op_key(prefix, name, &key) : MT_ENOMEM;
-    s->name = key.len;
-    buf_fini(&key);
+    int rc = s->keys ? redis_op_key(prefix, r->key, &s->front) : MT_ENOMEM;
+    s->name = rc == 0 ? s->front.len - own : 0;
     if (rc == 0 && r->after.len)
         rc = redis_op_key(prefix, r->after, &s->from);
     return rc;
@@ -104,29 +112,25 @@ static int begin(struct slice prefix, struct redis_call *c)
 /* ---- commands ---- */
 
 /* MATCH takes a glob pattern. */
-static int add_pattern(struct slice prefix, struct slice key, struct buf *out)
+static int add_pattern(struct slice front, struct buf *out)
 {
-    struct buf plain = {0};
-    int rc = redis_op_key(prefix, key, &plain);
+    int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < plain.len; i++) {
-        if (memchr("*?[]\\^-", plain.data[i], 7))
+    for (size_t i = 0; rc == 0 && i < front.len; i++) {
+        if (memchr("*?[]\\^-", front.data[i], 7))
             rc = buf_add_byte(out, '\\');
         if (rc == 0)
-            rc = buf_add_byte(out, plain.data[i]);
+            rc = buf_add_byte(out, (unsigned char)front.data[i]);
     }
-    buf_fini(&plain);
     return rc == 0 ? buf_add_byte(out, '*') : rc;
 }
 
-static int send_scan(struct slice prefix, struct redis_call *c, struct buf *out)
+static int send_scan(struct redis_scan *s, struct buf *out)
 {
     struct buf pattern = {0};
-    int rc = add_pattern(prefix, c->request->key, &pattern);
-    struct slice words[] = {SLICE("SCAN"),  slice_of(c->scan->cursor),
-                            SLICE("MATCH"), buf_slice(&pattern),
-                            SLICE("COUNT"), SLICE("1000"),
-                            SLICE("TYPE"),  SLICE("string")};
+    int rc = add_pattern(buf_slice(&s->front), &pattern);
+    struct slice words[] = {SLICE("SCAN"),  slice_of(s->cursor), SLICE("MATCH"), buf_slice(&pattern),
+                            SLICE("COUNT"), SLICE("1000"),       SLICE("TYPE"),  SLICE("string")};
 
     if (rc == 0)
         rc = redis_op_add(out, words, 8);
@@ -149,7 +153,7 @@ int redis_scan_send(struct slice prefix, struct redis_call *c, struct buf *out)
 
     if (rc != 0)
         return rc;
-    return c->scan->reading ? send_read(c->scan, out) : send_scan(prefix, c, out);
+    return c->scan->reading ? send_read(c->scan, out) : send_scan(c->scan, out);
 }
 
 /* ---- replies ---- */
@@ -208,6 +212,20 @@ static int add_named_row(struct store_request *r, struct slice own, struct slice
     return add_row(r, (struct slice){key, name + own.len}, text);
 }
 
+/* All keys of the page were gone before they were read, and there are more behind them: a page without rows would be the end. */
+static int begin_again(struct redis_scan *s)
+{
+    struct slice last = s->keys[s->count - 1];
+
+    buf_clear(&s->from);
+    int rc = buf_add(&s->from, last.data, last.len);
+    drop_keys(s);
+    strcpy(s->cursor, "0");
+    s->at = 0;
+    s->reading = s->cut = false;
+    return rc == 0 ? 1 : rc;
+}
+
 /* A value for each key, nil for those that are gone, or are no strings. */
 static int reply_read(struct redis_call *c, const redisReply *reply)
 {
@@ -226,11 +244,13 @@ static int reply_read(struct redis_call *c, const redisReply *reply)
     }
     if (s->at < s->count && c->request->bytes.len < PAGE_BYTES)
         return 1;
+    if (s->cut && c->request->rows == 0)
+        return begin_again(s);
     c->request->found = s->at < s->count || s->cut;
     return 0;
 }
 
-int redis_scan_reply(struct slice prefix, struct redis_call *c, const redisReply *reply)
+int redis_scan_reply(struct redis_call *c, const redisReply *reply)
 {
     return c->scan->reading ? reply_read(c, reply) : reply_scan(c->scan, reply);
 }

@@ -9,7 +9,7 @@
 
 /* As redis_op_send, redis_op_reply. */
 int redis_scan_send(struct slice prefix, struct redis_call *c, struct buf *out);
-int redis_scan_reply(struct slice prefix, struct redis_call *c, const redisReply *reply);
+int redis_scan_reply(struct redis_call *c, const redisReply *reply);
 void redis_scan_destroy(struct redis_scan *s); /* NULL is allowed */
 
 /* ---- of redis_op.c ---- */

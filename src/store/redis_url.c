@@ -43,7 +43,7 @@ static int decode(struct buf *out, struct slice text)
     int rc = text_unpercent(out, text, false);
 
     if (rc == 0 && out->len && memchr(out->data, '\0', out->len))
-        rc = MT_EINVALID;
+        rc = MT_EMALFORMED;
     return rc == 0 ? terminate(out) : rc;
 }
 
@@ -79,12 +79,14 @@ static int read_options(struct slice query, struct redis_url *u, const char **wh
     return rc;
 }
 
-static int read_login(struct slice login, struct redis_url *u)
+static int read_login(struct slice login, struct redis_url *u, const char **why)
 {
     struct slice user;
     int rc;
 
-    cut(&login, ':', &user);
+    *why = "in front of the @ USER:PASSWORD or :PASSWORD is expected";
+    if (!cut(&login, ':', &user))
+        return MT_EINVALID;
     rc = decode(&u->user, user);
     return rc == 0 ? decode(&u->password, login) : rc;
 }
@@ -128,7 +130,7 @@ static int read_tcp(struct slice text, struct redis_url *u, const char **why)
     if (at) {
         login = (struct slice){place.data, (size_t)(at - place.data)};
         place = (struct slice){at + 1, place.len - login.len - 1};
-        rc = read_login(login, u);
+        rc = read_login(login, u, why);
     }
     if (rc == 0)
         rc = read_place(place, u, why);
@@ -182,7 +184,7 @@ int redis_url_parse(struct slice text, struct redis_url *out, const char **why)
         rc = MT_EINVALID;
     }
     if (rc == MT_EMALFORMED) {
-        *why = "a percent sign without two hexadecimal digits behind it";
+        *why = "a percent sign without two hexadecimal digits behind it, or %00";
         rc = MT_EINVALID;
     }
     return rc;

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "store/rows_open.h"
 #include <stdio.h>
+#include <sys/stat.h>
 
 /* A table without row ids is one tree in the order of name and key: one page to change for a small value, and scans as they come.
  */
@@ -121,7 +122,7 @@ static int read_value(struct rows *r, sqlite3_stmt *s, int column, struct store_
     out->kind = type == SQLITE_BLOB ? STORE_BYTES : STORE_JSON;
     out->data.data = sqlite3_column_blob(s, column);
     out->data.len = (size_t)sqlite3_column_bytes(s, column);
-    return out->data.len && !out->data.data ? MT_ENOMEM : 0;
+    return out->data.len && !out->data.data ? fail(r, SQLITE_NOMEM) : 0;
 }
 
 /* ---- transactions ---- */
@@ -130,10 +131,13 @@ static int read_value(struct rows *r, sqlite3_stmt *s, int column, struct store_
 static int check_place(struct rows *r)
 {
     int moved = 0;
+    struct stat s;
 
-    if (sqlite3_file_control(r->sql.db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK || !moved)
-        return 0;
-    return refuse(r, MT_EIO, "the file was moved or deleted; the server has to be started again");
+    if (sqlite3_file_control(r->sql.db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
+        return refuse(r, MT_EIO, "the file was moved or deleted; the server has to be started again");
+    if (stat(r->log, &s) != 0 || s.st_ino != r->log_inode)
+        return refuse(r, MT_EIO, "the file's write-ahead log (-wal) was moved or deleted; the server has to be started again");
+    return 0;
 }
 
 int rows_begin(struct rows *r)

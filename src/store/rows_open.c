@@ -4,7 +4,9 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 enum {
     APPLICATION = 0x4d546b76, /* "MTkv" in the file's head: it is a store of ours */
@@ -134,6 +136,24 @@ static int check_wal(struct rows *r)
     return err;
 }
 
+/* Which file the log is, as long as this connection is open. A copy that VACUUM has made has none before it is read. */
+static int find_log(struct rows *r)
+{
+    struct stat s;
+    int64_t count;
+    int err = ask_number(r, SLICE("SELECT count(*) FROM sqlite_schema"), &count);
+
+    if (err)
+        return err;
+    r->log = sqlite3_filename_wal(sqlite3_db_filename(r->sql.db, "main"));
+    if (stat(r->log, &s) != 0) {
+        snprintf(r->sql.why, sizeof(r->sql.why), "%s: %s", r->log, strerror(errno));
+        return MT_EIO;
+    }
+    r->log_inode = s.st_ino;
+    return 0;
+}
+
 static int set_up(struct rows *r)
 {
     char text[200];
@@ -165,7 +185,9 @@ static int open_whole(struct rows *r, const char *path, bool fresh)
         err = check_wal(r);
     if (err == 0)
         err = set_up(r);
-    return err == 0 && fresh ? make(r) : err;
+    if (err == 0 && fresh)
+        err = make(r);
+    return err == 0 ? find_log(r) : err;
 }
 
 int rows_open(const char *path, bool first, struct rows **out, char **error)

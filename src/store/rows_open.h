@@ -3,6 +3,7 @@
 #define MT_STORE_ROWS_OPEN_H
 #include "store/rows.h"
 #include "store/sqlite.h"
+#include <sys/types.h>
 
 enum { ROWS_BUSY_MS = 5000 }; /* how long a write waits for another program that writes to the file */
 
@@ -10,5 +11,7 @@ struct rows {
     struct sqlite sql;
     sqlite3_stmt *reading; /* holds what rows_get gave, to be given back; NULL: nothing */
     int log_pages;
+    const char *log; /* path of the write-ahead log; SQLite's */
+    ino_t log_inode; /* which one it is */
 };
 #endif

@@ -106,6 +106,7 @@ void sql_guard_install(struct sql_db *db)
     sqlite3_busy_handler(s, on_busy, db);
     sqlite3_limit(s, SQLITE_LIMIT_LENGTH, SQL_BYTES_MAX);
     sqlite3_limit(s, SQLITE_LIMIT_SQL_LENGTH, 1 << 20);
+    sqlite3_limit(s, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000); /* clients choose these, and nothing stops a comparison */
 }
 
 int sql_guard_failed(struct sql_db *db, int rc, char why[SQL_WHY_MAX])

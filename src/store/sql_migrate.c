@@ -30,7 +30,7 @@ struct migrations {
     const char *folder;
     struct migration *list; /* owned; by number */
     size_t count, cap;
-    struct buf text;           /* of the file that is being applied */
+    struct buf text;           /* of the file that is being applied; a zero byte lies behind it */
     char digest[DIGEST_BYTES]; /* of it */
     char *why;                 /* SQL_WHY_MAX bytes */
 };
@@ -148,8 +148,11 @@ static int read_file(struct migrations *m, const struct migration *file)
     close(fd);
     if (err == 0 && memchr(m->text.data, '\0', m->text.len))
         err = MT_EMALFORMED; /* SQLite would see an end there */
+    if (err == 0 && buf_add_byte(&m->text, '\0') != 0)
+        err = MT_ENOMEM;
     if (err != 0)
         return fail(m, err, "%s: %s", path, err_text(err));
+    m->text.len--;
     digest(buf_slice(&m->text), m->digest);
     return 0;
 }
@@ -175,7 +178,8 @@ static int fail_at(struct migrations *m, const struct migration *file, size_t at
     return fail(m, code, "%s/%s:%zu: %.*s", m->folder, file->name, line_of(m, at + (offset > 0 ? (size_t)offset : 0)), 200, why);
 }
 
-/* All statements of the text, one after the other. */
+/* All statements of the text, one after the other. Given as a string, as the text is: with a length SQLite would copy all that is
+ * left for each of them, and bound that and not the statement. */
 static int run_text(struct migrations *m, const struct migration *file)
 {
     const char *text = (const char *)m->text.data, *end = text + m->text.len, *tail = text;
@@ -183,7 +187,7 @@ static int run_text(struct migrations *m, const struct migration *file)
 
     for (const char *at = text; at < end; at = tail) {
         m->db->denied = NULL;
-        int rc = sqlite3_prepare_v2(m->db->sqlite.db, at, (int)(end - at), &stmt, &tail);
+        int rc = sqlite3_prepare_v2(m->db->sqlite.db, at, -1, &stmt, &tail);
 
         while (rc == SQLITE_OK && stmt && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
             rc = SQLITE_OK;
@@ -213,6 +217,14 @@ static int run_own(struct migrations *m, const char *sql)
     return fail(m, code, "migrations: %s: %.*s", m->db->path, 200, why);
 }
 
+/* Never NULL, whatever columns a table of that name has. */
+static const char *text_of(sqlite3_stmt *stmt, int column)
+{
+    const unsigned char *text = sqlite3_column_text(stmt, column);
+
+    return text ? (const char *)text : "";
+}
+
 /* *found: its name and digest are as recorded. A file that has changed since is an error. */
 static int look_up(struct migrations *m, const struct migration *file, bool *found)
 {
@@ -224,11 +236,11 @@ static int look_up(struct migrations *m, const struct migration *file, bool *fou
     sqlite3_bind_int64(stmt, 1, (sqlite3_int64)file->number);
     rc = sqlite3_step(stmt);
     *found = rc == SQLITE_ROW;
-    if (rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(stmt, 1), m->digest) != 0)
+    if (rc == SQLITE_ROW && strcmp(text_of(stmt, 1), m->digest) != 0)
         code = fail(
             m, MT_EINVALID,
             "%s/%s: has changed since it was applied (as %.100s): put it back, and make the change in a file with a new number",
-            m->folder, file->name, (const char *)sqlite3_column_text(stmt, 0));
+            m->folder, file->name, text_of(stmt, 0));
     else if (rc != SQLITE_ROW && rc != SQLITE_DONE)
         code = sql_guard_failed(m->db, rc, m->why);
     sqlite_give_back(&m->db->sqlite, stmt);

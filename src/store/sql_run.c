@@ -45,10 +45,12 @@ static int bind_all(struct sql_db *db, struct sql_request *r, sqlite3_stmt *stmt
 
 /* ---- rows ---- */
 
+/* At the first row, not before: the first step prepares a kept statement anew where its tables have changed. */
 static int put_names(struct sql_request *r, sqlite3_stmt *stmt)
 {
     int err = 0;
 
+    r->columns = (size_t)sqlite3_column_count(stmt);
     for (size_t i = 0; err == 0 && i < r->columns; i++) {
         const char *name = sqlite3_column_name(stmt, (int)i);
 
@@ -95,7 +97,7 @@ static int put_row(struct sql_request *r, sqlite3_stmt *stmt)
 
         if ((v.type == SQL_TEXT || v.type == SQL_BLOB) && v.bytes.len > 0 && !v.bytes.data)
             return MT_ENOMEM; /* the text could not be made */
-        if (v.bytes.len > SQL_BYTES_MAX - r->out.len)
+        if (r->out.len > SQL_BYTES_MAX || v.bytes.len > SQL_BYTES_MAX - r->out.len)
             return MT_ETOO_LARGE;
         err = sql_value_put(&r->out, &v);
     }
@@ -115,15 +117,19 @@ static void take_back(struct sql_db *db, sqlite3_stmt *stmt)
 /* A row beyond the first that nobody wants is stepped over where the statement writes: it must come to its end. */
 static int step_all(struct sql_db *db, struct sql_request *r, sqlite3_stmt *stmt)
 {
-    int rc, err = put_names(r, stmt);
+    int rc, err = 0;
 
     while (err == 0 && (rc = sqlite3_step(stmt)) != SQLITE_DONE) {
         if (rc != SQLITE_ROW)
             return sql_guard_failed(db, rc, r->why);
-        if (!r->one_row || r->rows == 0)
-            err = put_row(r, stmt);
-        else if (sqlite3_stmt_readonly(stmt))
+        if (r->one_row && r->rows > 0 && sqlite3_stmt_readonly(stmt))
             break;
+        if (r->one_row && r->rows > 0)
+            continue;
+        if (r->rows == 0)
+            err = put_names(r, stmt);
+        if (err == 0)
+            err = put_row(r, stmt);
     }
     if (err != 0 && !sqlite3_stmt_readonly(stmt))
         take_back(db, stmt);
@@ -142,7 +148,6 @@ static int run(struct sql_db *db, struct sql_request *r, sqlite3_stmt *stmt)
 
     if (err != 0)
         return err;
-    r->columns = (size_t)sqlite3_column_count(stmt);
     sqlite3_set_last_insert_rowid(s, 0); /* which tells whether this statement inserts */
     err = step_all(db, r, stmt);
     r->changes = sqlite3_total_changes64(s) != before ? sqlite3_changes64(s) : 0;

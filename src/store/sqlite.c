@@ -91,14 +91,14 @@ int sqlite_failed(struct sqlite *s, int rc)
 
 static int set_up(struct sqlite *s, const char *path, const struct sqlite_options *o)
 {
-    static const int off[] = {SQLITE_DBCONFIG_TRUSTED_SCHEMA, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION,
-                              SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER};
+    static const int off[] = {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER};
 
     sqlite3_extended_result_codes(s->db, 1);
     sqlite3_busy_timeout(s->db, o->busy_ms);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     for (size_t i = 0; i < sizeof(off) / sizeof(*off); i++)
         sqlite3_db_config(s->db, off[i], 0, NULL);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, (int)o->trusted_schema, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_ENABLE_FKEY, (int)o->foreign_keys, NULL);
     int rc = sqlite_run(s, o->full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
     if (rc == 0 && !o->read_only && strcmp(path, ":memory:") != 0)

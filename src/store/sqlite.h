@@ -26,11 +26,12 @@ struct sqlite_options {
     bool must_exist;   /* else it is made */
     bool full_sync;    /* synchronous=FULL: a commit is on the disk when it returns; else NORMAL: it is when WAL is moved over */
     bool foreign_keys; /* are checked */
-    int busy_ms;       /* how long another process may hold the file before MT_EBUSY */
+    bool trusted_schema; /* triggers and views may use functions and virtual tables that have effects of their own */
+    int busy_ms;         /* how long another process may hold the file before MT_EBUSY */
 };
 
-/* Open `path` in WAL mode (":memory:" has none). No extensions, no writes to the schema by tricks, nothing is run for functions
- * that the schema names. Zeroed memory or a closed connection before. 0, or as sqlite_code says with s->why; then it is closed.
+/* Open `path` in WAL mode (":memory:" has none). No extensions, no writes to the schema by tricks. Zeroed memory or a closed
+ * connection before. 0, or as sqlite_code says with s->why; then it is closed.
  */
 int sqlite_open(struct sqlite *s, const char *path, const struct sqlite_options *o);
 void sqlite_close(struct sqlite *s); /* all statements must have been given back. Closed already: fine */

@@ -59,6 +59,8 @@ def test_what_is_sent(client, backend):
     got = sent("PUT", body="plain\r\n", headers={"content-TYPE": "text/x", "X-Number": 5, "X-List": ["a", "b"], "X-Empty": ""})
     assert got["body"] == "plain\r\n" and got["headers"]["content-type"] == ["text/x"]
     assert got["headers"]["x-number"] == ["5"] and got["headers"]["x-list"] == ["a", "b"] and got["headers"]["x-empty"] == [""]
+    got = sent(headers={"X-Blank": " \t ", "User-Agent": " "})
+    assert got["headers"]["x-blank"] == [""] and got["headers"]["user-agent"] == [""]
     got = sent("POST")
     assert got["headers"]["content-length"] == ["0"] and "content-type" not in got["headers"]
     got = sent("POST", body="x")
@@ -123,6 +125,7 @@ def test_the_line_is_bounded(http_caller, backend):
     """One connection, 4096 that wait for it, and the rest is told so at once."""
     holder = backend(lambda peer: peer.wait_closed())
     client = http_caller(settings={"http.connections": 1, "script.time": "60s"})
+    client.ws.set_timeout(60)  # the answer comes after the longest timeout of them
     got = client(holder.url, type="many", count=4200, opts={"timeout": 10 if sanitized() else 1})
     assert got == {"timeout": 4097, "full": 103}
 
@@ -204,6 +207,8 @@ def test_redirects_that_are_not_followed(client, nginx, backend):
                         ("http://", "malformed"), ("http://a_b/", "malformed")):
         got = client(f"{server.url}/302/{where}")
         assert got.get("failed") == name, (where, got)
+    odd = backend(saying(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://\xff\xfe.invalid/\r\n\r\n"))
+    assert client(odd.url)["failed"] == "malformed"  # not "invalid": the URL that the script gave was fine
     got = client(f"{server.url}/302/")  # an empty Location is none
     assert got.get("status") == 302, got
     assert client(f"{server.url}/302//with_blank")["status"] == 200 and seen[-1][0] == "GET /with%20blank HTTP/1.1"
@@ -279,9 +284,14 @@ def test_bombs_in_the_head(client, backend):
         while True:
             peer.send("HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" * 20)
 
+    def like_a_status(peer):
+        peer.request()
+        peer.send("HTTP/1.1 200 OK\r\n" + "HTTP/x: y\r\n" * 300 + "Content-Length: 0\r\n\r\n")
+
     assert client(backend(lines).url)["failed"] == "too_large"
     assert client(backend(one_line).url)["failed"] == "too_large"
     assert client(backend(interim).url)["failed"] == "too_large"
+    assert client(backend(like_a_status).url).get("failed") == "too_large"
 
 
 # ---- what goes wrong ----

@@ -522,6 +522,29 @@ def test_migrations_that_are_refused(serve, connect, tmp_path, name, text, why):
         assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'u'").fetchone() == (0,)
 
 
+def test_a_migration_with_much_data(serve, connect, tmp_path):
+    """A statement is bounded by 1 MiB, a file is not; and many statements take no longer each than few."""
+    folder = tmp_path / "m"
+    folder.mkdir()
+    row = "INSERT INTO t VALUES ('" + "x" * 100 + "');\n"
+    (folder / "1_a.sql").write_text("\ufeffCREATE TABLE t (v);\r\n" + row * 30000)
+    ws = connect(serve(app(options='{ migrations = "m" }')))
+    assert count(ws) == 30000
+
+
+def test_a_table_of_migrations_that_is_not_ours(serve, connect, tmp_path):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "1_a.sql").write_text("CREATE TABLE t (v);")
+    with sqlite3.connect(tmp_path / "test.db") as db:
+        db.execute("CREATE TABLE moontide_migrations (number, name, digest)")
+        db.execute("INSERT INTO moontide_migrations VALUES (1, NULL, NULL)")
+    db.close()
+    ws = connect(serve(app(options='{ migrations = "m" }')))
+    fails("invalid", "1_a.sql: has changed since it was applied", query, ws, "SELECT 1")
+    fails("invalid", "1_a.sql: has changed since it was applied", query, ws, "SELECT 1")
+
+
 def test_a_version_that_does_not_load_migrates_nothing(serve, connect, tmp_path):
     folder = tmp_path / "m"
     folder.mkdir()

@@ -143,6 +143,11 @@ def test_it_is_not_there_at_the_start(serve, connect, redis, until):
     until(lambda: "why" not in call(ws, "set", key="k", value=1), what="the way to Redis")
 
 
+def test_a_name_that_nobody_knows(serve, connect):
+    got = call(connect(serve(APP, settings={"store.url": "redis://redis.invalid"})), "get", key="k")
+    assert got["name"] == "dns" and "Redis" in got["why"], got
+
+
 def test_a_reload_and_the_end_while_a_handler_waits(start, connect, redis):
     server = start()
     ws = connect(server)

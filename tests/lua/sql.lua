@@ -71,6 +71,29 @@ waits [[
   same(getmetatable(rows), false) rows[3] = { id = 1 } same(#rows, 3)
 ]]
 
+-- a statement that is kept sees the columns of tables that have changed since
+waits [[
+  db:query "CREATE TABLE t (a, b, c)" db:query "INSERT INTO t VALUES ('a', 'b', 'c')"
+  local function has(row, a, b, c, d) same(row.a, a) same(row.b, b) same(row.c, c) same(row.d, d) end
+  has(db:row "SELECT * FROM t", "a", "b", "c")
+  db:query "ALTER TABLE t DROP COLUMN a" has(db:row "SELECT * FROM t", nil, "b", "c") has(db:query "SELECT * FROM t"[1], nil, "b", "c")
+  db:query "ALTER TABLE t ADD COLUMN d DEFAULT 'd'" has(db:row "SELECT * FROM t", nil, "b", "c", "d") has(db:query "SELECT * FROM t"[1], nil, "b", "c", "d")
+  db:query "ALTER TABLE t RENAME COLUMN b TO a" has(db:row "SELECT * FROM t", "b", nil, "c", "d")
+]]
+
+-- an index of full-text search that triggers keep, as SQLite's documentation has it
+waits [[
+  for _, sql in ipairs {
+    "CREATE TABLE docs (id INTEGER PRIMARY KEY, body TEXT)", "CREATE VIRTUAL TABLE found USING fts5 (body, content='docs', content_rowid='id')",
+    "CREATE TRIGGER docs_ai AFTER INSERT ON docs BEGIN INSERT INTO found (rowid, body) VALUES (new.id, new.body); END",
+    "CREATE TRIGGER docs_ad AFTER DELETE ON docs BEGIN INSERT INTO found (found, rowid, body) VALUES ('delete', old.id, old.body); END",
+  } do assert(db:query(sql)) end
+  local function find(word) local row = assert(db:query("SELECT rowid FROM found WHERE found MATCH ?", word))[1] return row and row.rowid end
+  local rows = assert(db:query("INSERT INTO docs (body) VALUES (?), (?)", "the tide is high", "the moon is full"))
+  same(rows.changes, 2) same(rows.last_id, 2) same(find "moon", 2) same(find "tide", 1) same(find "sun", nil)
+  assert(db:query "DELETE FROM docs WHERE id = 2") same(find "moon", nil)
+]]
+
 -- failures have names
 waits [[
   db:query "CREATE TABLE t (id INTEGER PRIMARY KEY, n TEXT UNIQUE NOT NULL CHECK (n <> 'x'))"
@@ -91,9 +114,13 @@ waits [[
   fails("denied", "function", db:query "SELECT load_extension('x')")
   same(db:query "PRAGMA table_info(t)"[2].name, "n") same(db:row "PRAGMA foreign_keys".foreign_keys, 1) assert(db:query "PRAGMA user_version = 7") same(db:row "PRAGMA user_version".user_version, 7)
   same(db:row "SELECT count(*) AS n FROM pragma_table_info('t')".n, 2)
+  for _, text in ipairs { "SELECT '" .. ("ä"):rep(300), "SELECT 'a" .. ("ä"):rep(300), "SELECT \xff", "SELECT \"\xc3\" FROM nowhere" } do -- cut, or not UTF-8
+    local _, message, name = db:query(text) same(name, "invalid") assert(utf8.len(message), "not UTF-8")
+  end
   fails("too_large", "16 MiB", db:query("SELECT ?", ("x"):rep((16 << 20) + 1))) fails("too_large", "16 MiB", db:query "SELECT zeroblob(17000000)")
   fails("too_large", "LIMIT", db:query "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c")
   fails("too_large", "LIMIT", db:query "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 20) SELECT zeroblob(1000000) FROM c")
+  same(db:row("SELECT 'x' LIKE ? AS n", ("%"):rep(1000)).n, 1) fails("invalid", "pattern too complex", db:row("SELECT 'x' LIKE ?", ("%"):rep(1001)))
   db:query "CREATE TABLE big (b)"
   fails("too_large", "LIMIT", db:query "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 20) INSERT INTO big SELECT zeroblob(1000000) FROM c RETURNING b")
   same(db:row "SELECT count(*) AS n FROM big".n, 0)

@@ -36,6 +36,10 @@ class Redis:
         self.process.kill()
         self.process.wait()
 
+    def restart(self):
+        self.kill()
+        self.start()
+
     def signal(self, number):
         self.process.send_signal(number)
 

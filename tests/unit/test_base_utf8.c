@@ -194,6 +194,25 @@ static void counts_code_points(void **state)
     assert_int_equal(utf8_count("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 10), 4);
 }
 
+static void mends_what_is_none(void **state)
+{
+    static const char *const cases[][2] = {{"", ""},
+                                           {"abc", "abc"},
+                                           {"a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80"},
+                                           {"\xFF", "?"},
+                                           {"cut \xF0\x9F\x98", "cut ???"},
+                                           {"\xC3(\xC3\xA9", "?(\xC3\xA9"},
+                                           {"\xED\xA0\x80\xC0\x80", "?????"}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[32];
+
+        strcpy(text, cases[i][0]);
+        utf8_mend(text);
+        assert_string_equal(text, cases[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +224,7 @@ int main(void)
         cmocka_unit_test(a_rejected_text_stays_rejected),
         cmocka_unit_test(nothing_changes_nothing),
         cmocka_unit_test(counts_code_points),
+        cmocka_unit_test(mends_what_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -204,6 +204,23 @@ static void test_scan(void **state)
     expect_at_once(f, s, "for k in store:scan('k', { limit = 0 }) do return k end return 'none'", "none\n");
 }
 
+static void test_scan_by_two_tasks(void **state)
+{
+    struct fake *f = *state;
+
+    fake_load(f, RUN);
+    struct session *s = fake_open(f, "/");
+    expect_answer(f, s, "for i = 1, 300 do assert(store:set(('k%03d'):format(i), i)) end return 'set'", "set\n");
+    expect_answer(f, s,
+                  "local n, it = 0, store:scan 'k' local function walk() for _, v in it do n = n + v end return true end"
+                  " local a, b = tide.spawn(walk), tide.spawn(walk) return a:join(), b:join(), n",
+                  "true true 45150\n");
+    expect_answer(f, s, /* one is cancelled while it waits: the other goes on from there */
+                  "local it = store:scan 'k' local a = tide.spawn(function() it() end)"
+                  " local b = tide.spawn(function() return a:cancel() end) return b:join(), (it()), (it())",
+                  "true k001 k002\n");
+}
+
 /* Asks for what the cache does not know, so that it waits. */
 #define WAITING                                                                                                                  \
     "local app = {} function app.on_message(conn, text) conn:send('v' .. tostring(tide.store:get(text))) end return app"
@@ -277,6 +294,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_calls_wait, setup_file, teardown_file),
         cmocka_unit_test_setup_teardown(test_update, setup_file, teardown_file),
         cmocka_unit_test_setup_teardown(test_scan, setup_file, teardown_file),
+        cmocka_unit_test_setup_teardown(test_scan_by_two_tasks, setup_file, teardown_file),
         cmocka_unit_test_setup_teardown(test_reload_while_waiting, setup_file, teardown_file),
         cmocka_unit_test_setup_teardown(test_closed_while_waiting, setup_file, teardown_file),
         cmocka_unit_test_setup_teardown(test_the_script_ends_while_waiting, setup_file, teardown_file),

@@ -19,8 +19,14 @@
 
 static _Atomic int64_t clock_now = 1000000;
 
+static atomic_ulong fail_at; /* which allocation of the thread fails that asks for the time next */
+
 static int64_t now(void)
 {
+    unsigned long n = atomic_exchange(&fail_at, 0);
+
+    if (n)
+        mem_fail_at(n);
     return clock_now;
 }
 
@@ -576,6 +582,47 @@ static void test_no_folder(void **state)
     checked(t, MT_EIO, "is not a file");
 }
 
+static void test_names_that_mean_something_else(void **state)
+{
+    static const char *const names[] = {":memory:", "file:store.db", "file:store.db?mode=memory"};
+    struct rig *t = *state;
+
+    close_store(t);
+    assert_int_equal(chdir(t->folder), 0);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        strcpy(t->path, names[i]);
+        refused(t, MT_EIO, "a path is expected; ./");
+        checked(t, MT_EIO, "a path is expected");
+        assert_int_not_equal(access(names[i], F_OK), 0);
+    }
+    strcpy(t->path, "./file:store.db");
+    assert_int_equal(open_store(t), 0);
+    assert_int_equal(access("file:store.db-wal", F_OK), 0);
+    assert_int_equal(chdir("/"), 0);
+}
+
+static void test_permissions(void **state)
+{
+    enum { NOBODY = 65534 };
+    struct rig *t = *state;
+    bool root = geteuid() == 0; /* who may do everything */
+    char lock[80];
+
+    close_store(t);
+    snprintf(lock, sizeof(lock), "%s.lock", t->path);
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(chmod(t->folder, 0777), 0);
+    assert_int_equal(chmod(t->path, 0), 0);
+    if (root)
+        assert_int_equal(setresuid(NOBODY, NOBODY, 0), 0);
+    refused(t, MT_EIO, "Permission denied");
+    checked(t, MT_EIO, "Permission denied");
+    if (root)
+        assert_int_equal(setresuid(0, 0, 0), 0);
+    assert_int_equal(chmod(t->path, 0600), 0);
+    assert_int_equal(open_store(t), 0);
+}
+
 static void test_damaged_file(void **state)
 {
     struct rig *t = *state;
@@ -646,6 +693,68 @@ static void test_the_file_is_gone(void **state)
     reopen(t);
     expect(t, "k", bytes("v"));
     expect(t, "l", bytes("v"));
+}
+
+/* Such as a copy that VACUUM INTO has made. */
+static void test_a_file_without_log(void **state)
+{
+    struct rig *t = *state;
+
+    set(t, "k", bytes("v"), 0);
+    close_store(t);
+    run_sql(t, "PRAGMA journal_mode = DELETE");
+    assert_int_equal(open_store(t), 0);
+    expect(t, "k", bytes("v"));
+    assert_int_equal(set(t, "k", bytes("w"), 0), 0);
+    reopen(t);
+    expect(t, "k", bytes("w"));
+}
+
+/* What is in the log only, and would be gone with the server. */
+static void test_the_log_is_gone(void **state)
+{
+    struct rig *t = *state;
+    struct order o = {.r = {.value = bytes("v")}};
+    char log[80], moved[80];
+
+    assert_int_equal(set(t, "k", bytes("v"), 0), 0);
+    snprintf(log, sizeof(log), "%s-wal", t->path);
+    snprintf(moved, sizeof(moved), "%s/moved", t->folder);
+    assert_int_equal(rename(log, moved), 0);
+    assert_int_equal(call(t, &o, STORE_SET, KEY("l")), MT_EIO);
+    assert_non_null(strstr(o.r.why, "-wal"));
+    int fd = open(log, O_RDWR | O_CREAT, 0600); /* as another program makes it anew */
+    assert_int_equal(call(t, &o, STORE_SET, KEY("l")), MT_EIO);
+    close(fd);
+    assert_int_equal(rename(moved, log), 0);
+    assert_int_equal(set(t, "l", bytes("v"), 0), 0);
+    reopen(t);
+    expect(t, "k", bytes("v"));
+    expect(t, "l", bytes("v"));
+}
+
+/* What lies where the lock has to be, and is none. */
+static void test_the_lock_of_others(void **state)
+{
+    static const char text[] = "version = 1 # of the packages";
+    struct rig *t = *state;
+    char name[80], other[80], got[sizeof(text)] = "";
+
+    close_store(t);
+    snprintf(name, sizeof(name), "%s.lock", t->path);
+    snprintf(other, sizeof(other), "%s/other", t->folder);
+    unlink(name);
+    int fd = open(name, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+    refused(t, MT_EIO, "no lock of a server");
+    assert_int_equal(pread(fd, got, sizeof(got), 0), sizeof(text));
+    assert_string_equal(got, text);
+    close(fd);
+    assert_int_equal(rename(name, other), 0);
+    assert_int_equal(symlink(other, name), 0);
+    refused(t, MT_EIO, "cannot be made");
+    unlink(name);
+    assert_int_equal(open_store(t), 0);
 }
 
 static void limit_files(rlim_t bytes_each)
@@ -908,6 +1017,27 @@ static void test_memory(void **state)
     assert_int_equal(set(t, "k", bytes("v"), 0), 0);
 }
 
+/* A thread of the store has no memory for an answer: it says so, and not what went wrong some time before. */
+static void test_memory_of_threads(void **state)
+{
+    static const enum store_op ops[] = {STORE_GET, STORE_SCAN};
+    struct rig *t = *state;
+
+    t->cache = 0;
+    reopen(t);
+    set(t, "k", bytes("value"), 0);
+    run_sql(t, "INSERT INTO store VALUES (x'', CAST('odd' AS BLOB), 1.5, NULL)");
+    for (size_t i = 0; i < 2; i++) {
+        struct order o = {.r = {.limit = 1}};
+        assert_int_equal(call(t, &o, STORE_GET, KEY("odd")), MT_EMALFORMED);
+        atomic_store(&fail_at, 1);
+        assert_int_equal(call(t, &o, ops[i], KEY("k")), MT_ENOMEM);
+        assert_string_equal(o.r.why, err_text(MT_ENOMEM));
+        assert_int_equal(call(t, &o, ops[i], KEY("k")), 0);
+        done(&o);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -923,15 +1053,21 @@ int main(void)
         TEST(test_one_at_a_time),
         TEST(test_files_of_others),
         TEST(test_no_folder),
+        TEST(test_names_that_mean_something_else),
+        TEST(test_permissions),
         TEST(test_damaged_file),
         TEST(test_damaged_while_open),
         TEST(test_the_file_is_gone),
+        TEST(test_a_file_without_log),
+        TEST(test_the_log_is_gone),
+        TEST(test_the_lock_of_others),
         TEST(test_no_room),
         TEST(test_destroy_carries_out),
         TEST(test_too_much),
         TEST(test_threads),
         TEST(test_the_log_is_bounded),
         TEST(test_memory),
+        TEST(test_memory_of_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,9 +7,11 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -320,6 +322,21 @@ static void replaces_only_what_is_expected(void **state)
     expect(KEY("k"), nothing);
 }
 
+/* Another program has put the byte 1 in front of a string that does not need it. */
+static void replaces_what_others_wrote(void **state)
+{
+    char reply[64];
+
+    raw("SET moontide::k \"\\x01text\"", reply, sizeof(reply));
+    expect(KEY("k"), bytes_of("text", 4));
+    assert_int_equal(replace(KEY("k"), bytes_of("tex", 3), bytes_of("more", 4), STORE_TTL_NONE), MT_EBUSY);
+    assert_int_equal(replace(KEY("k"), bytes_of("text", 4), bytes_of("more", 4), STORE_TTL_NONE), 0);
+    expect(KEY("k"), bytes_of("more", 4));
+    raw("SET moontide::k \"\\x0112\"", reply, sizeof(reply));
+    assert_int_equal(replace(KEY("k"), integer_of(12), nothing, STORE_TTL_NONE), MT_EBUSY);
+    assert_int_equal(replace(KEY("k"), bytes_of("12", 2), nothing, STORE_TTL_NONE), 0);
+}
+
 /* ---- scan ---- */
 
 /* Every key of the prefix in pages of `limit`: how many, and in order. */
@@ -467,21 +484,110 @@ static void no_redis_at_all(void **state)
     assert_non_null(strstr(why, "No such file"));
 }
 
-static void something_else_answers(void **state)
+/* A server of the test's own, to which the store has come. */
+static int open_store_here(int *listener)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    char why[200];
 
+    *listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     strcpy(a.sun_path, socket_path);
-    assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof(a)), 0);
-    listen(listener, 5);
+    assert_int_equal(bind(*listener, (struct sockaddr *)&a, sizeof(a)), 0);
+    listen(*listener, 5);
     open_store("");
-    int fd = accept(listener, NULL, NULL);
-    assert_true(write(fd, "HTTP/1.1 400 Bad Request\r\n\r\n", 28) == 28);
+    return accept(*listener, NULL, NULL);
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static void something_else_answers(void **state)
+{
+    char why[200];
+    int listener, fd = open_store_here(&listener);
+
+    say(fd, "HTTP/1.1 400 Bad Request\r\n\r\n");
     assert_int_equal(get_code(why), MT_EMALFORMED);
     close(fd);
     close(listener);
+}
+
+static void a_server_that_lets_nobody_in(void **state)
+{
+    char why[200];
+    int listener, fd = open_store_here(&listener);
+
+    say(fd, "-ERR max number of clients reached\r\n");
+    assert_int_equal(get_code(why), MT_EREFUSED); /* it says nothing about the key */
+    assert_non_null(strstr(why, "max number of clients"));
+    close(fd);
+    close(listener);
+}
+
+/* Each answer comes in time, but the last one long after its request was sent. */
+static void a_slow_server_is_not_left(void **state)
+{
+    struct store_request all[4];
+    char got[4096];
+    size_t len = 0;
+    int listener, fd = open_store_here(&listener);
+
+    say(fd, "+PONG\r\n");
+    for (size_t i = 0; i < 4; i++) {
+        all[i] = (struct store_request){.op = STORE_SET, .key = KEY("k"), .value = integer_of(1)};
+        send_it(&all[i]);
+    }
+    while (len < 4 * strlen("*3\r\n$3\r\nSET\r\n$11\r\nmoontide::k\r\n$1\r\n1\r\n")) {
+        ssize_t n = read(fd, got, sizeof(got));
+        assert_true(n > 0);
+        len += (size_t)n;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        usleep(1700000); /* the test's subject: 6.8 s in all, with a limit of 5 */
+        say(fd, "+OK\r\n");
+        wait_for(1);
+        assert_int_equal(all[i].code, 0);
+    }
+    close(fd);
+    close(listener);
+}
+
+/* ---- names ---- */
+
+static pthread_mutex_t name_server = PTHREAD_MUTEX_INITIALIZER; /* held: it does not answer */
+static atomic_int asked;                                        /* questions that wait for it */
+
+int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out)
+{
+    atomic_fetch_add(&asked, 1);
+    pthread_mutex_lock(&name_server);
+    pthread_mutex_unlock(&name_server);
+    return EAI_NONAME;
+}
+
+static void a_name_server_that_does_not_answer(void **state)
+{
+    char *error, why[200];
+    uint64_t since = clock_ms(), began;
+
+    pthread_mutex_lock(&name_server);
+    assert_int_equal(store_open_redis(&(struct store_redis_config){"redis://slow.example", the_log}, &store, &error), 0);
+    assert_int_equal(get_code(why), MT_EDNS);
+    assert_non_null(strstr(why, "too long"));
+    assert_true(clock_ms() - since < 9000);
+    do {
+        assert_true(clock_ms() - since < 20000);
+        began = clock_ms();
+        assert_int_equal(get_code(why), MT_EDNS);
+    } while (clock_ms() - began < 1000); /* until one has waited for the next attempt */
+    assert_int_equal(asked, 1);          /* which asks no second time */
+    pthread_mutex_unlock(&name_server);
+    while (!strstr(why, "not known")) {
+        assert_int_equal(get_code(why), MT_EDNS);
+        assert_true(clock_ms() - since < 30000);
+        usleep(10000); /* between two looks */
+    }
 }
 
 static void ends_while_nothing_answers(void **state)
@@ -514,6 +620,54 @@ static void ends_after_all_was_written(void **state)
     }
     open_store("");
     expect(KEY("n"), integer_of(1000));
+}
+
+static void opens_without_memory(void **state)
+{
+    const struct store_redis_config c = {"redis://ann:x@slow.example/1", the_log};
+    unsigned long n = 1;
+    char *error;
+    int rc;
+
+    do {
+        mem_fail_at(n++);
+        rc = store_open_redis(&c, &store, &error);
+        mem_fail_at(0);
+        assert_true(rc == 0 || rc == MT_ENOMEM);
+        assert_null(error);
+        assert_true(n < 100);
+    } while (rc != 0);
+    assert_true(n > 5);
+}
+
+/* What a server says up to some byte, before it goes: every request comes back, once. */
+static void a_server_that_goes_at_any_point(void **state)
+{
+    static const char said[] = "+PONG\r\n$2\r\nhi\r\n:1\r\n*2\r\n$1\r\n0\r\n*1\r\n$11\r\nmoontide::k\r\n";
+    int listener, fd = open_store_here(&listener);
+
+    for (size_t until = 5; until < sizeof(said); until++) { /* fewer only make the pauses longer */
+        struct store_request get = {.op = STORE_GET, .key = KEY("k")};
+        struct store_request incr = {.op = STORE_INCR, .key = KEY("k"), .value = integer_of(1)};
+        struct store_request scan_all = {.op = STORE_SCAN, .key = KEY(""), .limit = 9};
+        struct store_request *all[] = {&get, &incr, &scan_all};
+        for (size_t i = 0; i < 3; i++)
+            send_it(all[i]);
+        char ping[sizeof("*1\r\n$4\r\nPING\r\n") - 1];
+        assert_int_equal(recv(fd, ping, sizeof(ping), MSG_WAITALL), sizeof(ping)); /* it listens now */
+        for (size_t at = 0; at < until; at++)
+            if (send(fd, said + at, 1, MSG_NOSIGNAL) != 1)
+                break; /* it has left: a reply did not belong there */
+        close(fd);
+        wait_for(3);
+        assert_int_equal(returned, 0);
+        assert_true(scan_all.code != 0);
+        for (size_t i = 0; i < 3; i++)
+            buf_fini(&all[i]->bytes);
+        fd = accept(listener, NULL, NULL);
+    }
+    close(fd);
+    close(listener);
 }
 
 static void bad_urls(void **state)
@@ -553,6 +707,7 @@ int main(void)
         TEST(counts_and_deletes),
         TEST(values_expire),
         TEST(replaces_only_what_is_expected),
+        TEST(replaces_what_others_wrote),
         TEST(scans_in_order),
         TEST(the_server_is_killed_and_comes_back),
         TEST(a_server_that_is_stuck_is_left),
@@ -560,8 +715,13 @@ int main(void)
         TEST(passwords_and_databases),
         ALONE(no_redis_at_all),
         ALONE(something_else_answers),
+        ALONE(a_server_that_lets_nobody_in),
+        ALONE(a_slow_server_is_not_left),
+        ALONE(a_name_server_that_does_not_answer),
         TEST(ends_while_nothing_answers),
         TEST(ends_after_all_was_written),
+        ALONE(opens_without_memory),
+        ALONE(a_server_that_goes_at_any_point),
         ALONE(bad_urls),
     };
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -337,6 +338,32 @@ static void values_come_out_as_they_went_in(void **state)
     buf_fini(&b);
 }
 
+static long most_kib(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
+/* The first value fills all that there may be, so that its type and length are past the bound already. */
+static void a_row_is_bounded_before_it_is_taken(void **state)
+{
+    enum { MORE = 10, KIB = SQL_BYTES_MAX >> 10 };
+    char text[4096];
+    int names = (MORE + 1) * 6, len = snprintf(text, sizeof(text), "SELECT zeroblob(%d) AS a", SQL_BYTES_MAX - names);
+    long before = most_kib();
+
+    for (int i = 0; i < MORE; i++)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, ", zeroblob(%d) AS a", SQL_BYTES_MAX);
+    assert_int_equal(ask(SQL_QUERY, NULL, text), MT_ETOO_LARGE);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) /* which need more memory */
+    (void)before;
+#else
+    assert_in_range(most_kib() - before, 0, (MORE + 6) * KIB); /* SQLite has the row once; all of it in a buffer would be again */
+#endif
+}
+
 /* Every allocation of the sender fails once: nothing leaks, nothing hangs. */
 static void survives_the_want_of_memory(void **state)
 {
@@ -369,6 +396,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_begin_that_is_given_up_keeps_nobody_out, setup, teardown),
         cmocka_unit_test_setup_teardown(an_interrupted_write_ends_its_transaction, setup, teardown),
         cmocka_unit_test_setup_teardown(stops_with_everything_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_row_is_bounded_before_it_is_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_the_want_of_memory, setup, teardown),
         cmocka_unit_test(values_come_out_as_they_went_in),
     };

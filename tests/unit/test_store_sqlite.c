@@ -57,6 +57,25 @@ static void keeps_what_is_written(void **state)
     sqlite_close(&s);
 }
 
+/* What SQLite takes for unsafe in a trigger is FTS5, say: of a file whose schema nobody vouches for. */
+static void trusts_the_schema_where_it_is_told_to(void **state)
+{
+    struct sqlite_options trusting = options;
+
+    trusting.trusted_schema = true;
+    for (int i = 0; i < 2; i++) {
+        struct sqlite s;
+
+        assert_int_equal(sqlite_open(&s, path, i == 0 ? &trusting : &options), 0);
+        if (i == 0)
+            assert_int_equal(sqlite_run(&s, "CREATE TABLE t (a); CREATE VIRTUAL TABLE f USING fts5 (a);"
+                                            "CREATE TRIGGER r AFTER INSERT ON t BEGIN INSERT INTO f VALUES (new.a); END"),
+                             0);
+        assert_int_equal(sqlite_run(&s, "INSERT INTO t VALUES ('x')"), i == 0 ? 0 : MT_EINVALID);
+        sqlite_close(&s);
+    }
+}
+
 static void refuses_what_is_no_database(void **state)
 {
     FILE *f = fopen(path, "w");
@@ -129,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(keeps_what_is_written, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(refuses_what_is_no_database, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(trusts_the_schema_where_it_is_told_to, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(has_our_codes, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(keeps_statements_but_not_all, make_folder, remove_folder),
     };

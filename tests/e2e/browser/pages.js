@@ -6,26 +6,13 @@ const assert = require("node:assert");
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
-const { PROGRAM, REPO, Server, temporary, launch } = require("./server.js");
-
-const TIMEOUT = 15000;
-const at = (page, id) => page.getByTestId(id);
-
-async function says(locator, text) {
-  await locator.filter({ hasText: text }).first().waitFor({ timeout: TIMEOUT });
-}
-
-async function shows(locator, text) {
-  await locator.getByText(text, { exact: false }).first().waitFor({ timeout: TIMEOUT });
-}
+const { PROGRAM, REPO, Server, temporary } = require("./server.js");
+const { TIMEOUT, at, says, shows, watched, calm, run } = require("./suite.js");
 
 // A person in a browser window of their own, in a room.
 async function person(browser, server, name, room = "lobby") {
   const context = await browser.newContext();
-  const page = await context.newPage();
-  page.problems = [];
-  page.on("pageerror", (error) => page.problems.push(String(error)));
-  page.setDefaultTimeout(TIMEOUT);
+  const page = await watched(await context.newPage());
   await page.goto(server.url + "/");
   await says(at(page, "status"), /^connected$/);
   await at(page, "name-input").fill(name);
@@ -47,10 +34,6 @@ async function twoPeople(browser, server) {
   await shows(at(ann, "members"), "bob");
   await shows(at(bob, "members"), "ann");
   return [ann, bob];
-}
-
-function calm(...pages) {
-  for (const page of pages) assert.deepStrictEqual(page.problems, []);
 }
 
 const chatFolder = path.join(REPO, "examples/chat");
@@ -92,9 +75,7 @@ const tests = {
       ["--set", `store.file=${path.join(app, "data", "store.db")}`]);
     const pages = [];
     for (const name of ["ann", "bob"]) {
-      const page = await (await browser.newContext()).newPage();
-      page.problems = [];
-      page.on("pageerror", (error) => page.problems.push(String(error)));
+      const page = await watched(await (await browser.newContext()).newPage());
       await page.addInitScript((value) => { sessionStorage.name = value; }, name);
       await page.goto(server.url + "/");
       await says(page.locator("#status"), name);
@@ -285,10 +266,7 @@ const tests = {
   async "the dashboard draws its plots and a published value"(browser) {
     const folder = path.join(REPO, "examples/dashboard");
     const server = await Server.start(path.join(folder, "dashboard.lua"), folder);
-    const page = await browser.newPage();
-    page.setDefaultTimeout(TIMEOUT);
-    const problems = [];
-    page.on("pageerror", (error) => problems.push(String(error)));
+    const page = await watched(await browser.newPage());
     await page.goto(server.url + "/");
     await says(at(page, "status"), /^connected$/);
     await page.locator('figure[data-points]:not([data-points="0"]):not([data-points="1"])').nth(2).waitFor();
@@ -303,34 +281,12 @@ const tests = {
     await page.locator("#value").fill("21.5");
     await at(page, "publish-button").click();
     await page.locator('figure[data-series="mine"] output').getByText("21.5").waitFor();
-    assert.deepStrictEqual(problems, []);
+    calm(page);
     await page.close();
     await server.stop();
   },
 };
 
-async function main() {
-  const pattern = new RegExp(process.argv[2] || "");
-  const browser = await launch();
-  let number = 0;
-  for (const [name, test] of Object.entries(tests)) {
-    if (!pattern.test(name)) continue;
-    number++;
-    try {
-      await test(browser);
-      console.log(`ok ${number} - ${name}`);
-    } catch (error) {
-      console.log(`not ok ${number} - ${name}\n${error.stack}`);
-      process.exitCode = 1;
-    }
-  }
-  if (!number) {
-    console.log(`not ok - no test is called ${pattern}`);
-    process.exitCode = 1;
-  }
-  await browser.close();
+run(tests, () => {
   for (const folder of folders) fs.rmSync(folder, { recursive: true });
-  process.exit();
-}
-
-main();
+});

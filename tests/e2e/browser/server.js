@@ -16,15 +16,23 @@ const SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MOONTIDE_")));
 environment.MOONTIDE_ADMIN = "false"; // servers are killed here, which would leave their control sockets behind
 
+const running = new Set(); // children that a test which failed leaves behind
+process.on("exit", () => { for (const child of running) child.kill("SIGKILL"); });
+
 class Server {
-  // address: "127.0.0.1:0", or the one of an earlier server to come back on its port.
-  static start(script, folder, address = "127.0.0.1:0", settings = []) {
+  // address: "127.0.0.1:0", or the one of an earlier server to come back on its port. folder: of the pages, "" for none.
+  static start(script, folder, address = "127.0.0.1:0", settings = [], variables = {}) {
     return new Promise((resolve, reject) => {
       const server = new Server();
       server.log = "";
-      server.child = spawn(PROGRAM, ["run", script, "--listen", address, "--static", folder, ...settings],
-        { stdio: ["ignore", "pipe", "pipe"], env: environment });
-      server.ended = new Promise((done) => server.child.once("exit", (code, signal) => done({ code, signal })));
+      const pages = folder ? ["--static", folder] : [];
+      server.child = spawn(PROGRAM, ["run", script, "--listen", address, ...pages, ...settings],
+        { stdio: ["ignore", "pipe", "pipe"], env: { ...environment, ...variables } });
+      running.add(server.child);
+      server.ended = new Promise((done) => server.child.once("exit", (code, signal) => {
+        running.delete(server.child);
+        done({ code, signal });
+      }));
       server.child.stderr.on("data", (data) => { server.log += data; });
       let out = "";
       server.child.stdout.on("data", (data) => {
