@@ -61,6 +61,7 @@ static int work_open(struct file_errand *e)
 /* The object is below the errand's owner. */
 static int finish_open(lua_State *L, struct file_errand *e)
 {
+    e->fresh = false;
     lua_pushvalue(L, 3);
     return 1;
 }
@@ -94,6 +95,7 @@ static int l_files_open(lua_State *L)
     struct file *file = api_file_push(L); /* name, mode, file */
     file->writable = write;
     struct file_errand *e = file_errand_push(L, file, work_open, finish_open);
+    e->fresh = true;
     e->name = copy_name(L, name);
     return file_errand_send(L, t, e);
 }

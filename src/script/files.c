@@ -212,6 +212,8 @@ static void destroy(struct errand *errand)
 {
     struct file_errand *e = (struct file_errand *)errand;
 
+    if (e->fresh)
+        file_close(e->file);
     if (e->file)
         file_unref(e->file);
     files_unref(e->files);

@@ -55,6 +55,7 @@ struct file_errand {
     int (*work)(struct file_errand *e);                 /* on the pool's thread: 0 or MT_E* */
     int (*finish)(lua_State *L, struct file_errand *e); /* see file_errand_push */
     enum file_errand_place place;
+    bool fresh;              /* it opens its file, which no script has seen yet: where none ever will, it is closed */
     size_t weight;           /* bytes that it holds while it is away */
     struct slice from;       /* what is to be written: Lua's, until it leaves */
     void *data;              /* owned: the copy of that, or what was read */

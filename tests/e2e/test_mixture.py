@@ -109,7 +109,9 @@ async def collected(server):
     """Bytes that Lua keeps in the worker that happens to answer."""
     async with websockets.connect(server.ws_url) as ws:
         await ws.send('{"type": "collect", "id": 1}')
-        return json.loads(await ws.recv())["data"]
+        got = json.loads(await ws.recv())
+        assert got["type"] == "reply", f"{got}\n{server.log.text()}"
+        return got["data"]
 
 
 def rest(server, until, quiet, sockets):

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -133,6 +134,25 @@ static void cancelled_in_every_place(void **state)
     assert_true(list_empty(&f->script->files->line));
 }
 
+/* It is open already when the task that asked for it is cut: it does not wait for the collector. */
+static void an_open_that_comes_too_late(void **state)
+{
+    struct fake *f = *state;
+    struct session *s = load(f, "local task function app.on_message(conn, text)"
+                                " if text == 'open' then task = tide.spawn(files.open, 'a', 'w')"
+                                " else conn:send(tostring(task:cancel())) end end");
+
+    fake_text(f, s, "open");
+    fake_turn(f);
+    while (pool_pending(f->config.services.disk) > 0)
+        usleep(1000);
+    assert_int_equal(f->script->files->open, 1);
+    fake_text(f, s, "cancel");
+    settle(f);
+    fake_expect(s, "true\n");
+    assert_int_equal(f->script->files->open, 0);
+}
+
 static void no_folder(void **state)
 {
     struct fake *f = *state;
@@ -175,7 +195,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(memory_runs_out), TEST(the_script_ends_before), TEST(cancelled_in_every_place),
+        TEST(memory_runs_out), TEST(the_script_ends_before), TEST(cancelled_in_every_place), TEST(an_open_that_comes_too_late),
         TEST(no_folder),       TEST(lost_files_make_room),
     };
 

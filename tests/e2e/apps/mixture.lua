@@ -152,18 +152,9 @@ function ops.hash(_, m)                                -- they are dear: one in 
 end
 
 -- Any other one, cut in the middle.
-local others
+local others = {}
 
-local function other(n)
-  if not others then
-    others = {}
-    for name in pairs(ops) do
-      if not ({ cancel = 1, cut = 1, leave = 1, collect = 1 })[name] then others[#others + 1] = name end
-    end
-    table.sort(others)
-  end
-  return ops[others[n % #others + 1]]
-end
+local function other(n) return ops[others[n % #others + 1]] end
 
 function ops.cancel(conn, m)
   local task = (m.n % 2 == 0 and tide.spawn or function(...) return conn:spawn(...) end)(other(m.n), conn, m)
@@ -211,5 +202,9 @@ function app.on_http(req)
   end
 end
 
+for name in pairs(ops) do
+  if not ({ cancel = 1, cut = 1, leave = 1, collect = 1 })[name] then others[#others + 1] = name end
+end
+table.sort(others)
 for name in pairs(ops) do app.accepts[name] = { n = "integer?" } end
 return app
