@@ -57,7 +57,8 @@ def test_a_failure_is_logged_and_the_next_one_is_done(serve, connect, until):
     ws.expect(done=1)
     ws.expect(done=2)
     assert status(server)["handlers"]["errors"] == 2
-    until(lambda: len(re.findall(r"ERROR tide\.queue: app\.lua:\d+: cannot be done", server.log.text())) == 2, what="both in the log")
+    failed = r"ERROR tide\.queue: app\.lua:\d+: cannot be done"
+    until(lambda: len(re.findall(failed, server.log.text())) == 2, what="both in the log")
     assert "stack traceback" in server.log.text()
     ws.expect_nothing()  # it is nobody's answer
 
