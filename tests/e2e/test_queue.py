@@ -48,7 +48,7 @@ def test_work_is_done_behind_the_answer(serve, connect):
 
 
 @pytest.mark.one_worker
-def test_a_failure_is_logged_and_the_next_one_is_done(serve, connect):
+def test_a_failure_is_logged_and_the_next_one_is_done(serve, connect, until):
     server = serve(APP % ("one", 1))
     ws = connect(server)
     for n in ("bad", 1, "bad", 2):
@@ -57,8 +57,9 @@ def test_a_failure_is_logged_and_the_next_one_is_done(serve, connect):
     ws.expect(done=1)
     ws.expect(done=2)
     assert status(server)["handlers"]["errors"] == 2
-    log = server.log.text()
-    assert len(re.findall(r"ERROR tide\.queue: app\.lua:\d+: cannot be done", log)) == 2 and "stack traceback" in log
+    failed = r"ERROR tide\.queue: app\.lua:\d+: cannot be done"
+    until(lambda: len(re.findall(failed, server.log.text())) == 2, what="both in the log")
+    assert "stack traceback" in server.log.text()
     ws.expect_nothing()  # it is nobody's answer
 
 
