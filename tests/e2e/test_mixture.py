@@ -157,7 +157,7 @@ def test_nothing_is_left_behind(serve, until, tmp_path, where, seconds):
     seed = int(os.environ.get("MOONTIDE_SEED", random.randrange(1 << 30)))
     with Backend() as backend:
         server = serve(APP.read_text(), env={"BACKEND": backend.url, **where.env}, settings={
-            "sql.folder": tmp_path, "files.folder": tmp_path / "files", "reload.probation": "0s", "reload.age": "2s",
+            "sql.folder": tmp_path, "files.folder": tmp_path / "files", "script.time": "10s", "reload.probation": "0s", "reload.age": "2s",
             "http.private": "true", "http.idle": "500ms", **where.settings})
 
         few = server.sockets() + len(where.servers)  # the store has one to Redis
