@@ -105,17 +105,17 @@ void redis_op_decode(struct slice text, struct store_value *out)
 
 int redis_op_key(struct slice prefix, struct slice key, struct buf *out)
 {
-    const char *zero = memchr(key.data, '\0', key.len);
-    size_t name = zero ? (size_t)(zero - key.data) : 0;
+    struct slice name, own;
     int rc = buf_add(out, prefix.data, prefix.len);
 
-    for (size_t i = 0; rc == 0 && i < name; i++) {
-        char c = key.data[i];
+    store_split_key(key, &name, &own);
+    for (size_t i = 0; rc == 0 && i < name.len; i++) {
+        char c = name.data[i];
         rc = c == ':' || c == '%' ? buf_addf(out, "%%%02X", c) : buf_add_byte(out, (unsigned char)c);
     }
     if (rc == 0)
         rc = buf_add_byte(out, ':');
-    return rc == 0 ? buf_add(out, key.data + name + 1, key.len - name - 1) : rc;
+    return rc == 0 && own.len ? buf_add(out, own.data, own.len) : rc;
 }
 
 /* ---- requests ---- */

@@ -66,21 +66,11 @@ static int bind_bytes(sqlite3_stmt *s, int at, struct slice bytes)
     return sqlite3_bind_blob(s, at, bytes.len ? bytes.data : "", (int)bytes.len, SQLITE_STATIC);
 }
 
-/* The name and the key in a full key. */
-static void split(struct slice full, struct slice *name, struct slice *key)
-{
-    const char *zero = memchr(full.data, '\0', full.len);
-    size_t len = zero ? (size_t)(zero - full.data) : full.len;
-
-    *name = (struct slice){full.data, len};
-    *key = zero ? (struct slice){zero + 1, full.len - len - 1} : (struct slice){"", 0};
-}
-
 static int bind_key(sqlite3_stmt *s, struct slice full)
 {
     struct slice name, key;
 
-    split(full, &name, &key);
+    store_split_key(full, &name, &key);
     int rc = bind_bytes(s, 1, name);
     return rc == SQLITE_OK ? bind_bytes(s, 2, key) : rc;
 }
@@ -215,7 +205,7 @@ static struct slice start_of(struct slice prefix, struct slice after, char buffe
 
     if (after.len == 0)
         return prefix;
-    split(after, &name, &key);
+    store_split_key(after, &name, &key);
     memcpy(buffer, key.data, key.len);
     buffer[key.len] = '\0'; /* the next one that there can be */
     return (struct slice){buffer, key.len + 1};
@@ -247,7 +237,7 @@ static int step_through(struct rows *r, sqlite3_stmt *s, struct slice prefix,
     struct slice name, key;
     int rc, err = 0;
 
-    split(prefix, &name, &key);
+    store_split_key(prefix, &name, &key);
     memcpy(full, prefix.data, name.len + 1);
     while (err == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW) {
         if (!take_key(s, full, name.len + 1, &key))
@@ -271,7 +261,7 @@ int rows_scan(struct rows *r, struct slice prefix, struct slice after, int64_t n
 
     if (err)
         return err;
-    split(prefix, &name, &key);
+    store_split_key(prefix, &name, &key);
     int rc = bind_bytes(s, 1, name);
     if (rc == SQLITE_OK)
         rc = bind_bytes(s, 2, start_of(key, after, buffer));

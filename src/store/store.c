@@ -12,6 +12,15 @@ int store_send(struct store *s, struct store_request *r)
     return rc;
 }
 
+void store_split_key(struct slice full, struct slice *name, struct slice *key)
+{
+    const char *zero = memchr(full.data, '\0', full.len);
+    size_t len = zero ? (size_t)(zero - full.data) : full.len;
+
+    *name = (struct slice){full.data, len};
+    *key = zero ? (struct slice){zero + 1, full.len - len - 1} : (struct slice){"", 0};
+}
+
 void store_answer(struct store *s, struct store_request *r)
 {
     atomic_fetch_sub_explicit(&s->pending, 1, memory_order_relaxed);

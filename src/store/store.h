@@ -96,6 +96,8 @@ int store_open_redis(const struct store_redis_config *c, struct store **out, cha
 
 /* ---- for the files behind it ---- */
 /* Puts a sentence into *error (NULL when memory runs out) and returns `code`. */
+/* The store's name and its own key in a full key. */
+void store_split_key(struct slice full, struct slice *name, struct slice *key);
 void store_answer(struct store *s, struct store_request *r); /* back with it */
 int store_refuse(int code, char **error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 struct store_ops {
