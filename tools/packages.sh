@@ -26,6 +26,7 @@ packages_test=(
     "redis-server: a server that the tests talk to"
     "iproute2: a network of their own for tests"
     "nginx-light: a server that the tests talk to"
+    "haproxy: a proxy that the tests go through"
     "openssl: certificates for the tests"
     "chromium: the browser tests"
     "lua5.4: makes the manual's pages"
@@ -91,6 +92,7 @@ stop_services() {
         case $name in
         redis-server) as_root systemctl disable --now redis-server ;;
         nginx-light) as_root systemctl disable --now nginx ;;
+        haproxy) as_root systemctl disable --now haproxy ;;
         esac
     done
 }

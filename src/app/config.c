@@ -145,6 +145,12 @@ double config_seconds(const struct config *c, enum config_id id)
     return c->values[id].number;
 }
 
+struct rate config_rate(const struct config *c, enum config_id id)
+{
+    assert(config_keys[id].type == CONFIG_RATE);
+    return (struct rate){c->values[id].number, c->values[id].burst};
+}
+
 uint64_t config_ms(const struct config *c, enum config_id id)
 {
     return (uint64_t)ceil(config_seconds(c, id) * 1000);

@@ -6,6 +6,7 @@
  */
 #ifndef MT_APP_CONFIG_H
 #define MT_APP_CONFIG_H
+#include "base/bucket.h"
 #include "base/buf.h"
 #include "base/slice.h"
 #include <stdbool.h>
@@ -15,6 +16,14 @@
 enum config_id {
     CONFIG_LISTEN,
     CONFIG_TLS,
+    CONFIG_TLS_CLIENT,
+    CONFIG_TLS_CA,
+    CONFIG_TLS_CRL,
+    CONFIG_ORIGINS,
+    CONFIG_ALLOW,
+    CONFIG_DENY,
+    CONFIG_PROXIES,
+    CONFIG_AUTH_EXPIRED,
     CONFIG_STATIC,
     CONFIG_WATCH,
     CONFIG_DEV,
@@ -22,6 +31,8 @@ enum config_id {
     CONFIG_LIBRARY,
     CONFIG_ADMIN,
     CONFIG_CONTROL_PATH,
+    CONFIG_USER,
+    CONFIG_GROUP,
     CONFIG_LOG_LEVEL,
     CONFIG_LOG_FORMAT,
     CONFIG_LOG_FILE,
@@ -51,10 +62,21 @@ enum config_id {
     CONFIG_HTTP_IDLE,
     CONFIG_LIMITS_MESSAGE,
     CONFIG_LIMITS_OUTBOX,
+    CONFIG_LIMITS_OUTBOX_GRACE,
     CONFIG_LIMITS_BODY,
     CONFIG_LIMITS_CONNECTIONS,
+    CONFIG_LIMITS_WAITING,
+    CONFIG_LIMITS_WAIT,
+    CONFIG_LIMITS_ADDRESS_CONNECTIONS,
+    CONFIG_LIMITS_USER_CONNECTIONS,
+    CONFIG_LIMITS_RATE_MESSAGES,
+    CONFIG_LIMITS_RATE_BYTES,
+    CONFIG_LIMITS_RATE_USER_MESSAGES,
+    CONFIG_LIMITS_RATE_HANDSHAKES,
+    CONFIG_LIMITS_RATE_EXCEEDED,
     CONFIG_DEFLATE_THRESHOLD,
     CONFIG_HANDSHAKE_TIMEOUT,
+    CONFIG_BODY_TIMEOUT,
     CONFIG_IDLE_TIMEOUT,
     CONFIG_PING_INTERVAL,
     CONFIG_PING_TIMEOUT,
@@ -68,6 +90,7 @@ enum config_type {
     CONFIG_INT,     /* whole number */
     CONFIG_SIZE,    /* bytes; 64k, 1m, 1MiB, 2g */
     CONFIG_SECONDS, /* 0.5, 500ms, 10s, 2min, 1h */
+    CONFIG_RATE,    /* 20/s, 600/min, 20/s burst 100, 64k/s, off */
     CONFIG_STRING,  /* text */
     CONFIG_ENUM,    /* one of choices */
     CONFIG_LIST     /* texts, each one of choices where there are some */
@@ -80,7 +103,7 @@ struct config_key {
     const char *name; /* "limits.message" */
     enum config_type type;
     const char *initial;        /* default as a user would write it; "" = none (empty list or text) */
-    double min, max;            /* allowed numbers: INT, SIZE (bytes), SECONDS */
+    double min, max;            /* allowed numbers: INT, SIZE (bytes), SECONDS, RATE (a second) */
     const char *const *choices; /* NULL-terminated; ENUM always, LIST where items are restricted */
     const char *flag;           /* "--listen VALUE" for keys with a flag of their own, else NULL */
     bool may_be_off;            /* SIZE: "off" is allowed and means SIZE_MAX */
@@ -118,6 +141,7 @@ bool config_bool(const struct config *c, enum config_id id);
 size_t config_number(const struct config *c, enum config_id id); /* INT and SIZE */
 double config_seconds(const struct config *c, enum config_id id);
 uint64_t config_ms(const struct config *c, enum config_id id);             /* SECONDS, at least 1 unless 0 */
+struct rate config_rate(const struct config *c, enum config_id id); /* RATE */
 const char *config_text(const struct config *c, enum config_id id);        /* STRING and ENUM; NULL when empty */
 const char *const *config_list(const struct config *c, enum config_id id); /* NULL-terminated, never NULL */
 size_t config_list_count(const struct config *c, enum config_id id);

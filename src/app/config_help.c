@@ -6,7 +6,7 @@
 
 static const char *type_name(enum config_type type)
 {
-    static const char *const names[] = {"bool", "int", "size", "seconds", "string", "enum", "list"};
+    static const char *const names[] = {"bool", "int", "size", "seconds", "rate", "string", "enum", "list"};
     return names[type];
 }
 
@@ -36,6 +36,11 @@ int config_range(const struct config_key *key, struct buf *out)
         return buf_add_text(out, "true or false");
     if (key->type == CONFIG_STRING || key->type == CONFIG_LIST)
         return 0;
+    if (key->type == CONFIG_RATE) {
+        rc = buf_add_text(out, "up to ");
+        rc = rc ? rc : config_put_size(out, key->max);
+        return rc ? rc : buf_add_text(out, " a second, or off");
+    }
     if (key->min == key->max)
         return put_number(out, key, key->min);
     if ((rc = put_number(out, key, key->min)) == 0 && (rc = buf_add_text(out, " to ")) == 0)
@@ -83,8 +88,9 @@ int config_print_help(struct buf *out)
                                "MOONTIDE_LIMITS_MESSAGE), and in a file given with --config. Flags win over the\n"
                                "environment, the environment over the file, the file over the defaults.\n"
                                "\n"
-                               "Sizes: 4096, 64k, 1m, 1MiB, 2g. Times: 0.5, 500ms, 10s, 2min, 1h. Lists: items with\n"
-                               "blanks between them, in a file { \"one\", \"two\" }.\n\n");
+                               "Sizes: 4096, 64k, 1m, 1MiB, 2g. Times: 0.5, 500ms, 10s, 2min, 1h. Rates: 20/s, 600/min,\n"
+                               "20/s burst 100; without a burst, what comes in two seconds may come at once. Lists: items\n"
+                               "with blanks between them, in a file { \"one\", \"two\" }.\n\n");
     for (int id = 0; rc == 0 && id < CONFIG_COUNT; id++)
         rc = put_key_help(out, &config_keys[id]);
     return rc;
@@ -131,8 +137,9 @@ static const char markdown_head[] =
     "}\n"
     "```\n"
     "\n"
-    "Sizes: `4096`, `64k`, `1m`, `1MiB`, `2g`, all by 1024. Times: seconds as a number, or `500ms`, `10s`, `2min`, `1h`. Lists: "
-    "items with\n"
+    "Sizes: `4096`, `64k`, `1m`, `1MiB`, `2g`, all by 1024. Times: seconds as a number, or `500ms`, `10s`, `2min`, `1h`. Rates: "
+    "`20/s`,\n"
+    "`600/min`, `20/s burst 100`, `64k/s`; without a burst, what comes in two seconds may come at once. Lists: items with\n"
     "blanks between them in the environment and in `--set`, one item per flag (`--listen A --listen B`), a table in the file. "
     "Paths are\n"
     "relative to the folder that the server was started in.\n"

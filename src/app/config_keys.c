@@ -4,6 +4,8 @@
 static const char *const levels[] = {"debug", "info", "warn", "error", "off", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 static const char *const on_error[] = {"close", "keep", NULL};
+static const char *const client_certificates[] = {"off", "optional", "required", NULL};
+static const char *const exceeded[] = {"delay", "close", NULL};
 static const char *const libraries[] = {"io", "os", "debug", "package", NULL};
 
 enum { KILO = 1024, MEGA = 1024 * 1024 };
@@ -21,6 +23,34 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .type = CONFIG_LIST, .initial = "", .flag = "--tls",
         .help = "Certificates, each CERT,KEY (PEM files, the chain in CERT). The first is the default, others are chosen "
                 "by the name that the client asks for. The passphrase of a key comes from MOONTIDE_TLS_PASSPHRASE."},
+    [CONFIG_TLS_CLIENT] = {.name = "tls.client",
+        .type = CONFIG_ENUM, .initial = "off", .choices = client_certificates,
+        .help = "Certificates of clients: not asked for, checked where one is given, or needed to connect at all. What they say is in "
+                "`req.tls.client`."},
+    [CONFIG_TLS_CA] = {.name = "tls.ca",
+        .type = CONFIG_STRING, .initial = "",
+        .help = "A PEM file with the authorities whose client certificates count."},
+    [CONFIG_TLS_CRL] = {.name = "tls.crl",
+        .type = CONFIG_STRING, .initial = "",
+        .help = "A PEM file with the lists of client certificates that were revoked (CRL), one for each authority."},
+    [CONFIG_ORIGINS] = {.name = "origins",
+        .type = CONFIG_LIST, .initial = "", .live = true,
+        .help = "Whose pages may connect besides the server's own: https://app.example, https://*.example (one label), null (files, "
+                "sandboxed frames), * (any). Requests of others that carry an Origin get 403."},
+    [CONFIG_ALLOW] = {.name = "allow",
+        .type = CONFIG_LIST, .initial = "", .live = true,
+        .help = "Addresses of clients that may connect: 192.0.2.7, 10.0.0.0/8, 2001:db8::/32. Without any, all that are not in deny. "
+                "Where both lists hold an address, the smaller network counts."},
+    [CONFIG_DENY] = {.name = "deny",
+        .type = CONFIG_LIST, .initial = "", .live = true,
+        .help = "Addresses of clients that may not connect."},
+    [CONFIG_PROXIES] = {.name = "proxies",
+        .type = CONFIG_LIST, .initial = "", .live = true,
+        .help = "Addresses of the proxies in front, or unix, whose word about the client counts: X-Forwarded-For, X-Forwarded-Proto, "
+                "X-Real-IP and the PROXY protocol."},
+    [CONFIG_AUTH_EXPIRED] = {.name = "auth.expired",
+        .type = CONFIG_INT, .initial = "4401", .min = 3000, .max = 4999, .live = true,
+        .help = "The code that closes a connection when the time in `conn.expires` has come."},
     [CONFIG_STATIC] = {.name = "static",
         .type = CONFIG_STRING, .initial = "", .flag = "--static",
         .help = "A folder whose files are served over HTTP."},
@@ -46,6 +76,13 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .type = CONFIG_STRING, .initial = "",
         .help = "Where the control socket is. Without it `moontide-PORT.sock` in `$XDG_RUNTIME_DIR`, else in "
                 "`/tmp/moontide-UID`; PORT is that of the first address, or the process id where all are unix sockets."},
+    [CONFIG_USER] = {.name = "user",
+        .type = CONFIG_STRING, .initial = "",
+        .help = "The user to run as, for servers that are started by root to use ports below 1024: name or number. Listeners and "
+                "certificates are opened before, everything else after."},
+    [CONFIG_GROUP] = {.name = "group",
+        .type = CONFIG_STRING, .initial = "",
+        .help = "The group to run as. Without it that of the user."},
     [CONFIG_LOG_LEVEL] = {.name = "log.level",
         .type = CONFIG_ENUM, .initial = "info", .choices = levels, .flag = "--log-level", .live = true,
         .help = "The least important lines to log."},
@@ -140,18 +177,54 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .type = CONFIG_SIZE, .initial = "1m", .min = KILO, .max = 4 * GIGA, .live = true,
         .help = "Bytes that may wait for one slow reader. Past it the connection is closed with 1013. A message that is larger than "
                 "this goes out when nothing else waits."},
+    [CONFIG_LIMITS_OUTBOX_GRACE] = {.name = "limits.outbox_grace",
+        .type = CONFIG_SECONDS, .initial = "1s", .min = 0, .max = 3600, .live = true,
+        .help = "How long a burst may take up to twice limits.outbox before the connection is closed."},
     [CONFIG_LIMITS_BODY] = {.name = "limits.body",
         .type = CONFIG_SIZE, .initial = "1m", .min = 0, .max = 4 * GIGA, .live = true,
         .help = "Bytes of one HTTP request body. A larger one is answered with 413."},
     [CONFIG_LIMITS_CONNECTIONS] = {.name = "limits.connections",
         .type = CONFIG_INT, .initial = "100000", .min = 1, .max = 1000000,
-        .help = "Sockets open at once, over all workers. At this number the server stops accepting until one closes."},
+        .help = "Sockets served at once, over all workers. Those that come at this number wait in line."},
+    [CONFIG_LIMITS_WAITING] = {.name = "limits.waiting",
+        .type = CONFIG_INT, .initial = "1000", .min = 0, .max = 100000, .live = true,
+        .help = "Sockets that wait in line for one of limits.connections to be free, in each worker. Past it the server stops "
+                "accepting."},
+    [CONFIG_LIMITS_WAIT] = {.name = "limits.wait",
+        .type = CONFIG_SECONDS, .initial = "5s", .min = 0.1, .max = 600, .live = true,
+        .help = "How long a socket waits in line. Then it is answered with 503."},
+    [CONFIG_LIMITS_ADDRESS_CONNECTIONS] = {.name = "limits.address_connections",
+        .type = CONFIG_INT, .initial = "0", .min = 0, .max = 1000000, .live = true,
+        .help = "Sockets of one address (IPv6: one /64 network), over all workers; more are answered with 429. 0 is no limit. Loopback "
+                "and unix sockets are not counted."},
+    [CONFIG_LIMITS_USER_CONNECTIONS] = {.name = "limits.user_connections",
+        .type = CONFIG_INT, .initial = "0", .min = 0, .max = 1000000, .live = true,
+        .help = "WebSocket connections of one user, over all workers; more are answered with 429. 0 is no limit."},
+    [CONFIG_LIMITS_RATE_MESSAGES] = {.name = "limits.rate.messages",
+        .type = CONFIG_RATE, .initial = "off", .min = 0.001, .max = 1e7, .live = true,
+        .help = "Messages of one connection."},
+    [CONFIG_LIMITS_RATE_BYTES] = {.name = "limits.rate.bytes",
+        .type = CONFIG_RATE, .initial = "off", .min = 1, .max = 64 * GIGA, .live = true,
+        .help = "Bytes that one WebSocket connection sends, as they come over the wire."},
+    [CONFIG_LIMITS_RATE_USER_MESSAGES] = {.name = "limits.rate.user_messages",
+        .type = CONFIG_RATE, .initial = "off", .min = 0.001, .max = 1e7, .live = true,
+        .help = "Messages of all connections of one user together, over all workers."},
+    [CONFIG_LIMITS_RATE_HANDSHAKES] = {.name = "limits.rate.handshakes",
+        .type = CONFIG_RATE, .initial = "off", .min = 0.001, .max = 1e7, .live = true,
+        .help = "WebSocket handshakes of one address (IPv6: one /64 network), over all workers; more are answered with 429. Loopback "
+                "and unix sockets are not counted."},
+    [CONFIG_LIMITS_RATE_EXCEEDED] = {.name = "limits.rate.exceeded",
+        .type = CONFIG_ENUM, .initial = "delay", .choices = exceeded, .live = true,
+        .help = "What happens to a connection that sends more than the rates allow: it is read more slowly, or closed with 1008."},
     [CONFIG_DEFLATE_THRESHOLD] = {.name = "deflate.threshold",
         .type = CONFIG_SIZE, .initial = "1k", .min = 0, .max = GIGA, .may_be_off = true, .live = true,
         .help = "Messages of fewer bytes are not compressed; off compresses nothing."},
     [CONFIG_HANDSHAKE_TIMEOUT] = {.name = "handshake.timeout",
         .type = CONFIG_SECONDS, .initial = "10s", .min = 0.1, .max = 600, .live = true,
         .help = "Time for the TLS handshake and the head of the first request."},
+    [CONFIG_BODY_TIMEOUT] = {.name = "body.timeout",
+        .type = CONFIG_SECONDS, .initial = "30s", .min = 0.1, .max = 86400, .live = true,
+        .help = "Time for the body of a request to be there."},
     [CONFIG_IDLE_TIMEOUT] = {.name = "idle.timeout",
         .type = CONFIG_SECONDS, .initial = "1min", .min = 0.1, .max = 86400, .live = true,
         .help = "How long an HTTP connection may wait for its next request."},

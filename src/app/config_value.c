@@ -97,6 +97,8 @@ static const char *type_words(const struct config_key *key)
         return "a size such as 4096, 64k or 1m";
     case CONFIG_SECONDS:
         return "a time such as 0.5, 500ms or 10s";
+    case CONFIG_RATE:
+        return "a rate such as 20/s, 600/min or 20/s burst 100";
     default:
         return "a text";
     }
@@ -173,6 +175,62 @@ static int parse_numeric(const struct config_key *key, const char *text, double 
     return 0;
 }
 
+/* Cuts "64k" off `s`, up to a slash or a blank. */
+static bool take_amount(struct slice *s, double *out)
+{
+    struct slice amount = {s->data, 0};
+    while (amount.len < s->len && s->data[amount.len] != '/' && s->data[amount.len] != ' ')
+        amount.len++;
+    *s = slice_trim((struct slice){s->data + amount.len, s->len - amount.len});
+    return parse_number(amount, size_units, out);
+}
+
+/* What follows the slash of a rate; a second where there is none. */
+static bool take_period(struct slice *s, double *seconds)
+{
+    static const struct unit periods[] = {{"s", 1}, {"min", 60}, {"h", 3600}, {NULL, 0}};
+    *seconds = 1;
+    if (s->len == 0 || s->data[0] != '/')
+        return true;
+    struct slice name = {s->data + 1, 0};
+    while (name.len + 1 < s->len && name.data[name.len] != ' ')
+        name.len++;
+    *s = slice_trim((struct slice){name.data + name.len, s->len - 1 - name.len});
+    for (const struct unit *p = periods; p->name; p++)
+        if (slice_is(name, slice_of(p->name))) {
+            *seconds = p->factor;
+            return true;
+        }
+    return false;
+}
+
+/* "20/s burst 100". Without a burst: as much as comes in two seconds. */
+static bool read_rate(struct slice s, double *per_second, double *burst)
+{
+    static const struct slice word = SLICE("burst ");
+    double amount, seconds;
+    if (!take_amount(&s, &amount) || !take_period(&s, &seconds))
+        return false;
+    *per_second = amount / seconds;
+    *burst = *per_second * 2 > 1 ? *per_second * 2 : 1;
+    if (s.len == 0)
+        return true;
+    if (s.len <= word.len || memcmp(s.data, word.data, word.len) != 0)
+        return false;
+    s = slice_trim((struct slice){s.data + word.len, s.len - word.len});
+    return take_amount(&s, burst) && s.len == 0 && *burst >= 1;
+}
+
+static int parse_rate(const struct config_key *key, const char *text, struct config_value *v, char **error)
+{
+    struct slice s = slice_trim(slice_of(text));
+    if (slice_is_nocase(s, SLICE("off")))
+        return 0;
+    if (!read_rate(s, &v->number, &v->burst))
+        return fail_type(key, text, error);
+    return v->number < key->min || v->number > key->max || v->burst > key->max * 3600 ? fail_range(key, text, error) : 0;
+}
+
 int config_value_parse(const struct config_key *key, const char *text, struct config_value *v, char **error)
 {
     assert(key->type != CONFIG_LIST);
@@ -183,6 +241,8 @@ int config_value_parse(const struct config_key *key, const char *text, struct co
     case CONFIG_SIZE:
     case CONFIG_SECONDS:
         return parse_numeric(key, text, &v->number, error);
+    case CONFIG_RATE:
+        return parse_rate(key, text, v, error);
     case CONFIG_ENUM:
         if (!is_choice(key, text))
             return fail_choice(key, text, error);
@@ -277,6 +337,7 @@ int config_value_copy(const struct config_value *from, struct config_value *to)
 {
     to->source = from->source;
     to->number = from->number;
+    to->burst = from->burst;
     if (from->text && !(to->text = mem_strdup(from->text, strlen(from->text))))
         return MT_ENOMEM;
     if (from->count == 0)
@@ -300,7 +361,7 @@ void config_value_fini(struct config_value *v)
 
 bool config_value_equal(const struct config_value *a, const struct config_value *b)
 {
-    if (a->number != b->number || a->count != b->count || !slice_is(slice_of(a->text), slice_of(b->text)))
+    if (a->number != b->number || a->burst != b->burst || a->count != b->count || !slice_is(slice_of(a->text), slice_of(b->text)))
         return false;
     for (size_t i = 0; i < a->count; i++)
         if (strcmp(a->items[i], b->items[i]) != 0)

@@ -5,7 +5,8 @@
 
 struct config_value {
     enum config_source source; /* who set it last */
-    double number;             /* BOOL (0 or 1), INT, SIZE, SECONDS; SIZE_MAX as a double stands for "off" */
+    double number;             /* BOOL (0 or 1), INT, SIZE, SECONDS, RATE (a second); SIZE_MAX as a double stands for "off" */
+    double burst;              /* RATE */
     char *text;                /* STRING, ENUM: owned, NULL when empty */
     char **items;              /* LIST: owned array of owned texts, NULL-terminated; NULL while empty */
     size_t count;              /* LIST: items without the NULL */

@@ -44,6 +44,15 @@ void worker_read_limits(const struct config *c, struct net_options *o)
     o->close_timeout = config_ms(c, CONFIG_CLOSE_TIMEOUT);
     o->ping_interval = config_ms(c, CONFIG_PING_INTERVAL);
     o->ping_timeout = config_ms(c, CONFIG_PING_TIMEOUT);
+    o->body_timeout = config_ms(c, CONFIG_BODY_TIMEOUT);
+    o->outbox_grace = config_ms(c, CONFIG_LIMITS_OUTBOX_GRACE);
+    o->waiting = config_number(c, CONFIG_LIMITS_WAITING);
+    o->wait = config_ms(c, CONFIG_LIMITS_WAIT);
+    o->address_connections = config_number(c, CONFIG_LIMITS_ADDRESS_CONNECTIONS);
+    o->messages = config_rate(c, CONFIG_LIMITS_RATE_MESSAGES);
+    o->bytes = config_rate(c, CONFIG_LIMITS_RATE_BYTES);
+    o->handshakes = config_rate(c, CONFIG_LIMITS_RATE_HANDSHAKES);
+    o->exceeded_closes = strcmp(config_text(c, CONFIG_LIMITS_RATE_EXCEEDED), "close") == 0;
 }
 
 static void read_http(const struct config *c, struct http_settings *out)

@@ -85,36 +85,17 @@ void listen_resume_all(struct net *n)
     }
 }
 
-static void set_peer(struct session *s, const struct address *a)
-{
-    switch (a->at.any.sa_family) {
-    case AF_INET:
-        inet_ntop(AF_INET, &a->at.v4.sin_addr, s->peer, sizeof s->peer);
-        s->loopback = ntohl(a->at.v4.sin_addr.s_addr) >> 24 == 127;
-        break;
-    case AF_INET6:
-        if (IN6_IS_ADDR_V4MAPPED(&a->at.v6.sin6_addr))
-            inet_ntop(AF_INET, &a->at.v6.sin6_addr.s6_addr[12], s->peer, sizeof s->peer);
-        else
-            inet_ntop(AF_INET6, &a->at.v6.sin6_addr, s->peer, sizeof s->peer);
-        s->loopback = IN6_IS_ADDR_LOOPBACK(&a->at.v6.sin6_addr) || strncmp(s->peer, "127.", 4) == 0;
-        break;
-    default:
-        strcpy(s->peer, "unix");
-        s->loopback = true;
-    }
-}
-
 static void accepted(struct listener *l, int fd, const struct address *peer)
 {
     struct session *s = session_create(l->net, fd, l->secure);
+    struct ip ip;
     if (!s) {
         shared_give_socket(l->net->shared);
         l->net->stats.refused++;
         close(fd);
         return;
     }
-    set_peer(s, peer);
+    session_set_peer(s, ip_from_sockaddr(&peer->at.any, &ip) ? &ip : NULL);
     l->net->stats.accepted++;
     if (host_adopt(l->net->host, s, fd)) {
         l->net->stats.refused++;

@@ -14,10 +14,14 @@ void net_defaults(struct net_options *o)
         .deflate_threshold = 1024,
         .connections = 100000,
         .handshake_timeout = 10000,
+        .body_timeout = 30000,
         .idle_timeout = 60000,
         .close_timeout = 5000,
         .ping_interval = 25000,
         .ping_timeout = 10000,
+        .outbox_grace = 1000,
+        .waiting = 1000,
+        .wait = 5000,
     };
 }
 

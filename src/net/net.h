@@ -1,6 +1,7 @@
 /* net.h - a worker's sockets: its libwebsockets context, its listeners, its sessions. Hides libwebsockets and OpenSSL's TLS. */
 #ifndef MT_NET_NET_H
 #define MT_NET_NET_H
+#include "base/bucket.h"
 #include "base/log.h"
 #include "loop/loop.h"
 #include "net/session.h"
@@ -17,10 +18,18 @@ struct net_options {
     size_t deflate_threshold;   /* 1024: messages below are not compressed; SIZE_MAX turns deflate off */
     size_t connections;         /* open sockets of all nets that share; past it accepting pauses. 100000 */
     uint64_t handshake_timeout; /* 10000: TLS and request head together */
+    uint64_t body_timeout;      /* 30000: from the head of a request to the end of its body */
     uint64_t idle_timeout;      /* 60000: HTTP keep-alive without a request */
     uint64_t close_timeout;     /* 5000: waiting for the reply to a close frame */
     uint64_t ping_interval;     /* 25000; 0 = no pings */
     uint64_t ping_timeout;      /* 10000: without any byte after a ping the session ends with 1006 */
+    uint64_t outbox_grace;      /* 1000: how long an outbox may hold up to twice outbox_limit */
+    size_t waiting;             /* 1000: sockets in line for one of `connections`, per net */
+    uint64_t wait;              /* 5000: how long each waits */
+    size_t address_connections; /* sockets of one address; 0 = no limit */
+    struct rate messages, bytes; /* of one WebSocket session; none */
+    struct rate handshakes;     /* of one address; none */
+    bool exceeded_closes;       /* past messages or bytes: close with 1008; false: read more slowly */
 };
 void net_defaults(struct net_options *o);
 

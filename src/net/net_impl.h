@@ -6,6 +6,7 @@
  */
 #ifndef MT_NET_NET_IMPL_H
 #define MT_NET_NET_IMPL_H
+#include "base/ip.h"
 #include "net/address.h"
 #include "net/deflate.h"
 #include "net/net.h"
@@ -139,7 +140,8 @@ struct session {
     bool ping_waits : 1;         /* a ping is out and nothing was received since */
     bool served : 1;             /* at least one request was answered: idle_timeout applies */
     bool want_write : 1;         /* TLS wants POLLOUT to go on reading */
-    char peer[46];               /* address text */
+    struct ip ip;                /* of the client; zero on unix sockets */
+    char peer[IP_TEXT_SIZE];     /* the same as text, or "unix" */
     char *close_reason;          /* for on_closed, NULL for none */
 };
 
@@ -147,6 +149,8 @@ struct session {
 /* For a socket that shared_take_socket has counted; the session gives that back. NULL when memory runs out; the caller hands fd
  * to the host. */
 struct session *session_create(struct net *n, int fd, bool secure);
+/* Who the client is: `ip` NULL is a unix socket. */
+void session_set_peer(struct session *s, const struct ip *ip);
 void session_start(struct session *s);                        /* plain: at once; TLS: when the handshake is done */
 void session_on_host_closed(struct session *s);               /* libwebsockets closed the socket */
 void session_mark_dirty(struct session *s);

@@ -36,6 +36,16 @@ struct session *session_create(struct net *n, int fd, bool secure)
     return s;
 }
 
+void session_set_peer(struct session *s, const struct ip *ip)
+{
+    s->loopback = !ip || ip_is_loopback(ip);
+    s->ip = ip ? *ip : (struct ip){{0}};
+    if (ip)
+        ip_text(ip, s->peer);
+    else
+        strcpy(s->peer, "unix");
+}
+
 void session_start(struct session *s)
 {
     s->state = SESSION_HEAD; /* the timer of session_create goes on: it bounds TLS and the head together */

@@ -45,6 +45,33 @@ static void refuse(struct config *c, int code, const char *key, const char *valu
 }
 #define REFUSE(c, code, key, value, ...) refuse(c, code, key, value, (const char *const[]){__VA_ARGS__, NULL})
 
+static void expect_rate(struct config *c, const char *text, double per_second, double burst)
+{
+    set(c, "limits.rate.bytes", text);
+    struct rate r = config_rate(c, CONFIG_LIMITS_RATE_BYTES);
+    if (r.per_second != per_second || r.burst != burst)
+        fail_msg("%s is %g a second, burst %g", text, r.per_second, r.burst);
+}
+
+static void test_rates(void **state)
+{
+    static const char *const wrong[] = {"", "fast", "/s", "20/", "20/d", "20/s burst", "20/s burst 0.5", "20/s burst x", "20 s",
+                                        "20/s bursts 3", "20/s burst 3 4", "-1", "20//s"};
+    struct config *c = *state;
+    assert_true(config_rate(c, CONFIG_LIMITS_RATE_BYTES).per_second == 0);
+    expect_rate(c, "20", 20, 40);
+    expect_rate(c, "20/s", 20, 40);
+    expect_rate(c, " 600/min ", 10, 20);
+    expect_rate(c, "36000/h burst 7", 10, 7);
+    expect_rate(c, "64k/s burst 1m", 65536, 1048576);
+    expect_rate(c, "1.5/s", 1.5, 3);
+    expect_rate(c, "off", 0, 0);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        REFUSE(c, MT_EINVALID, "limits.rate.bytes", wrong[i], "limits.rate.bytes", "20/s burst 100", wrong[i]);
+    REFUSE(c, MT_EINVALID, "limits.rate.bytes", "0", "out of range", "up to 64g a second, or off");
+    REFUSE(c, MT_EINVALID, "limits.rate.messages", "1g", "out of range");
+}
+
 static void test_defaults_are_those_of_the_design(void **state)
 {
     struct config *c = *state;
@@ -407,6 +434,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        T(test_rates),
         T(test_defaults_are_those_of_the_design),
         T(test_sizes),
         T(test_wrong_sizes_are_refused_with_the_range),
