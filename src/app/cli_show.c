@@ -31,6 +31,7 @@ static const struct row numbers[] = {
     {"overflowed", "net.overflowed", COUNT},
     {"malformed", "net.malformed", COUNT},
     {"accept pauses", "net.accept_pauses", COUNT},
+    {"PROXY refused", "net.proxy_refused", COUNT},
     {NULL, NULL, COUNT},
     {"events", "handlers.events", COUNT},
     {"errors", "handlers.errors", COUNT},

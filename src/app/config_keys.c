@@ -18,7 +18,7 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .type = CONFIG_LIST, .initial = "localhost:8765", .flag = "--listen",
         .help = "Addresses to listen on: HOST:PORT, [V6]:PORT, *:PORT (every interface), PORT (localhost) or unix:/PATH; "
                 "port 0 picks one. http:// or https:// in front decides for or against TLS where some listeners use it "
-                "and some do not."},
+                "and some do not. proxy+ in front of all that is for proxies that send PROXY headers, and for nobody else (see proxies)."},
     [CONFIG_TLS] = {.name = "tls",
         .type = CONFIG_LIST, .initial = "", .flag = "--tls",
         .help = "Certificates, each CERT,KEY (PEM files, the chain in CERT). The first is the default, others are chosen "

@@ -198,7 +198,8 @@ int worker_listen(struct worker *w, char **error)
     for (const char *const *item = config_list(c, CONFIG_LISTEN); rc == 0 && *item; item++) {
         struct slice address;
         config_split_address(*item, &address);
-        rc = net_listen(w->net, address, config_wants_tls(c, *item), error);
+        unsigned how = (config_wants_tls(c, *item) ? NET_TLS : 0) | (config_wants_proxy(*item) ? NET_PROXY : 0);
+        rc = net_listen(w->net, address, how, error);
     }
     return rc;
 }
@@ -394,6 +395,7 @@ static void add_net_stats(struct net_stats *sum, const struct net_stats *n)
     sum->overflowed += n->overflowed;
     sum->malformed += n->malformed;
     sum->accept_pauses += n->accept_pauses;
+    sum->proxy_refused += n->proxy_refused;
 }
 
 static void add_script_stats(struct script_stats *sum, const struct script_stats *s)

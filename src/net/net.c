@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/net_impl.h"
+#include "net/proxied.h"
 
 void net_defaults(struct net_options *o)
 {
@@ -60,6 +61,7 @@ int net_create(const struct net_config *c, struct net **out, char **error)
     n->follows = c->worker > 1;
     n->dirty_tail = &n->dirty;
     list_init(&n->listeners);
+    list_init(&n->proxied);
     list_init(&n->sessions);
     list_init(&n->woken);
     list_init(&n->ended);
@@ -78,6 +80,7 @@ void net_destroy(struct net *n)
     if (!n)
         return;
     listen_close_all(n);
+    proxied_close_all(n);
     n->stopped = true;
     list_each(node, &n->sessions)
     {
@@ -98,6 +101,7 @@ void net_destroy(struct net *n)
 void net_stop_listening(struct net *n)
 {
     listen_close_all(n);
+    proxied_close_all(n);
     n->stopped = true;
     list_each(node, &n->sessions)
     {

@@ -50,12 +50,18 @@ int net_create(const struct net_config *c, struct net **out, char **error);
 /* All sessions must be gone or are reset here (on_closed and on_gone come); listeners are closed. */
 void net_destroy(struct net *n);
 
+/* How a listener is spoken to. */
+enum {
+    NET_TLS = 1,  /* by TLS; needs a certificate */
+    NET_PROXY = 2 /* each connection begins with a PROXY header, in front of TLS too, and comes from one of the proxies */
+};
+
 /* Listen. With several workers worker 1 goes first, for each address, and fails where a port is in use; then the others call this
  * with the same texts in the same order, and listen on the ports that worker 1 got. All of that before any of them is at work.
  * An address: "127.0.0.1:8765", "[::1]:8765", "localhost:8765" (both), "*:8765" (all of both), ":8765" (as localhost), "8765",
- * "unix:/path". Port 0: any. 0, MT_EINVALID, MT_EBUSY (in use), MT_EDENIED, MT_EIO. */
-int net_listen(struct net *n, struct slice address, bool tls, char **error);
-/* URL-like text of the i-th bound address, "http://127.0.0.1:40123" or "https://...", "unix:/path"; NULL past the end. */
+ * "unix:/path". Port 0: any. `how`: a set of NET_*. 0, MT_EINVALID, MT_EBUSY (in use), MT_EDENIED, MT_EIO. */
+int net_listen(struct net *n, struct slice address, unsigned how, char **error);
+/* URL-like text of the i-th bound address, "http://127.0.0.1:40123" or "https://...", "unix:/path", with "proxy+" in front for NET_PROXY; NULL past the end. */
 const char *net_address(const struct net *n, size_t i);
 /* Stop accepting, and close the listeners. Sessions live on; idle keep-alive HTTP sockets close. */
 void net_stop_listening(struct net *n);
@@ -67,6 +73,7 @@ struct loop *net_loop(struct net *n);
 /* Counters since the start, for status and tests. */
 struct net_stats {
     uint64_t accepted, refused, upgraded, closed, messages_in, messages_out, bytes_in, bytes_out, dropped, overflowed, malformed, accept_pauses;
+    uint64_t proxy_refused; /* sockets of proxy+ listeners that were closed: from no proxy, without a header, with a wrong one, too slow */
 };
 void net_stats(const struct net *n, struct net_stats *out);
 #endif

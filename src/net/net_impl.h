@@ -19,6 +19,7 @@ struct lws;
 struct lws_host;
 struct tls_store;
 struct listener;
+struct access;
 
 enum {
     NET_READ_SIZE = 128 * 1024, /* of the read buffer that all sessions of a worker share */
@@ -30,9 +31,9 @@ enum {
 struct bound {
     struct address address; /* with the port that was chosen */
     size_t call;            /* which net_listen it came from, counted from 0 */
+    unsigned how;           /* NET_TLS, NET_PROXY */
     unsigned takers;        /* workers that have not taken it up yet */
     int fd;                 /* unix sockets: a copy of the descriptor, -1 when the last has taken it. TCP: -1 */
-    bool secure;
 };
 
 /* Addresses are written and read before the nets are at work, so they need no lock. */
@@ -62,6 +63,7 @@ struct net {
     struct buf deflated;            /* the outgoing message at hand */
     unsigned char *read_buffer;     /* NET_READ_SIZE */
     struct list_node listeners;     /* struct listener */
+    struct list_node proxied;       /* struct proxied: sockets whose PROXY header is to come */
     struct list_node sessions;      /* every struct session */
     struct list_node woken;         /* sessions with read bytes to go on with (session->woken) */
     struct list_node ended;         /* sessions that owe on_closed or are to be reaped (session->ended) */
@@ -69,6 +71,7 @@ struct net {
     struct session *dirty;          /* first of the sessions with bytes to flush, linked by next_dirty */
     struct session **dirty_tail;
     size_t count;                   /* open sockets */
+    uint64_t proxied_quiet_until;   /* loop time until which refused PROXY headers are not logged */
     bool stopped;                   /* no longer listening */
     struct net_stats stats;
 };
@@ -136,6 +139,8 @@ struct session {
     bool write_shut : 1;         /* the write side was shut down */
     bool blocked : 1;            /* the socket takes no more bytes now */
     bool secure : 1;             /* came in through a TLS listener */
+    bool proxy_tls : 1;          /* the client came by TLS to a proxy that said so in its PROXY header */
+    bool hidden : 1;             /* a proxy did not say who the client is: what its requests say of that is not believed either */
     bool loopback : 1;
     bool ping_waits : 1;         /* a ping is out and nothing was received since */
     bool served : 1;             /* at least one request was answered: idle_timeout applies */
@@ -180,6 +185,14 @@ void session_ws_fail(struct session *s, unsigned code, const char *reason); /* t
 void session_ws_sent(struct session *s);                      /* the outbox is empty: tell of dropped messages */
 
 /* ---- listen.c ---- */
+/* Who is at the other end of an accepted socket. */
+struct client {
+    const struct ip *ip;    /* NULL: a unix socket */
+    bool hidden, proxy_tls; /* as in struct session */
+    uint64_t handshake_ms;  /* what is left for TLS and the request head */
+};
+/* The session of a socket begins, which shared_take_socket has counted; fd is taken, also where it has to be closed. */
+void listen_begin(struct net *n, int fd, bool secure, const struct client *c);
 void listen_close_all(struct net *n);
 void listen_resume_all(struct net *n); /* after a socket was closed: accepting may go on */
 

@@ -21,7 +21,7 @@ static void start(struct fake_server *f, size_t workers, const char *address, co
     char *error = NULL;
 
     fake_server_create(f, workers, NULL, 0, o);
-    if (fake_server_listen(f, address, false, &error))
+    if (fake_server_listen(f, address, 0, &error))
         fail_msg("%s", error);
     fake_server_run(f);
 }
@@ -54,8 +54,8 @@ static void all_workers_listen_on_all_addresses(void **state)
     size_t i = 0;
 
     fake_server_create(&f, 2, NULL, 0, NULL);
-    assert_int_equal(fake_server_listen(&f, "localhost:0", false, &error), 0);
-    assert_int_equal(fake_server_listen(&f, "127.0.0.1:0", false, &error), 0);
+    assert_int_equal(fake_server_listen(&f, "localhost:0", 0, &error), 0);
+    assert_int_equal(fake_server_listen(&f, "127.0.0.1:0", 0, &error), 0);
     for (; (address = net_address(f.nets[0].net, i)) != NULL; i++) {
         assert_null(strstr(address, ":0")); /* the port that was chosen */
         assert_string_equal(net_address(f.nets[1].net, i), address);
@@ -77,14 +77,14 @@ static void a_port_in_use_is_an_error(void **state)
         start(&first, workers[i][0], "127.0.0.1:0", NULL);
         snprintf(address, sizeof address, "127.0.0.1:%d", fake_server_port(&first));
         fake_server_create(&second, workers[i][1], NULL, 0, NULL);
-        assert_int_equal(fake_server_listen(&second, address, false, &error), MT_EBUSY);
+        assert_int_equal(fake_server_listen(&second, address, 0, &error), MT_EBUSY);
         assert_non_null(strstr(error, "in use"));
         assert_null(net_address(second.nets[0].net, 0));
         mem_free(error);
         fake_server_destroy(&second);
         fake_server_destroy(&first);
         fake_server_create(&second, workers[i][1], NULL, 0, NULL); /* it is free again at once */
-        assert_int_equal(fake_server_listen(&second, address, false, &error), 0);
+        assert_int_equal(fake_server_listen(&second, address, 0, &error), 0);
         fake_server_destroy(&second);
     }
 }
@@ -117,7 +117,7 @@ static void a_worker_does_not_go_first(void **state)
     char *error = NULL;
 
     fake_server_create(&f, 2, NULL, 0, NULL);
-    assert_int_equal(net_listen(f.nets[1].net, SLICE("127.0.0.1:0"), false, &error), MT_EINVALID);
+    assert_int_equal(net_listen(f.nets[1].net, SLICE("127.0.0.1:0"), 0, &error), MT_EINVALID);
     assert_non_null(strstr(error, "worker 1"));
     mem_free(error);
     fake_server_destroy(&f);
@@ -161,7 +161,7 @@ static void a_unix_socket_is_shared_and_unlinked_once(void **state)
     assert_int_equal(count_descriptors(), before);
 
     fake_server_create(&f, 3, NULL, 0, NULL);
-    assert_int_equal(fake_server_listen(&f, address, false, &error), 0);
+    assert_int_equal(fake_server_listen(&f, address, 0, &error), 0);
     net_stop_listening(f.nets[0].net);
     assert_int_equal(access(path, F_OK), -1);
     close(open(path, O_CREAT | O_WRONLY, 0600)); /* stands for the socket of the next server */
@@ -180,7 +180,7 @@ static void a_unix_socket_in_use_is_an_error_and_a_dead_one_is_not(void **state)
     make_path(folder, address);
     start(&first, 2, address, NULL);
     fake_server_create(&second, 2, NULL, 0, NULL);
-    assert_int_equal(fake_server_listen(&second, address, false, &error), MT_EBUSY);
+    assert_int_equal(fake_server_listen(&second, address, 0, &error), MT_EBUSY);
     mem_free(error);
     fake_server_destroy(&second);
     close(dial_unix(path)); /* it was left alone */
@@ -259,9 +259,9 @@ static void listening_without_memory(void **state)
 
         fake_server_create(&f, 2, NULL, 0, NULL);
         mem_fail_at(n);
-        rc = fake_server_listen(&f, address, false, &error);
+        rc = fake_server_listen(&f, address, 0, &error);
         if (!rc)
-            rc = fake_server_listen(&f, "127.0.0.1:0", false, &error);
+            rc = fake_server_listen(&f, "127.0.0.1:0", 0, &error);
         mem_fail_at(0);
         failures += rc != 0;
         mem_free(error);
