@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LISTEN_ACCEPTS_PER_TURN = 64, LISTEN_RETRY_MS = 100, LISTEN_QUIET_MS = 10000 };
+enum { LISTEN_ACCEPTS_PER_TURN = 64, LISTEN_RETRY_MS = 100 };
 
 struct listener {
     struct net *net;
@@ -27,7 +27,7 @@ struct listener {
     int fd;
     unsigned how;               /* NET_TLS, NET_PROXY */
     bool paused;                /* descriptors or net_options.connections ran out */
-    uint64_t quiet_until;       /* loop time until which further pauses are not logged: at the limit every close makes one */
+    struct seldom pauses;       /* lines about them: at the limit every close makes one */
     char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; empty for TCP, and where another worker does it */
     char address[160];          /* for net_address */
 };
@@ -46,12 +46,10 @@ static int listen_fail(char **error, int rc, struct slice address, const char *w
 
 static void listen_tell_pause(struct listener *l, const char *why)
 {
-    uint64_t now = loop_now(l->net->loop);
+    uint64_t unsaid;
 
-    if (now < l->quiet_until)
-        return;
-    l->quiet_until = now + LISTEN_QUIET_MS;
-    log_warn(l->net->log, NULL, "accepting pauses: %s", why);
+    if (net_tells(l->net, &l->pauses, &unsaid))
+        log_warn(l->net->log, NULL, "accepting pauses: %s", why);
 }
 
 static void listen_pause(struct listener *l, const char *why)
@@ -89,7 +87,7 @@ void listen_resume_all(struct net *n)
 
 void listen_begin(struct net *n, int fd, bool secure, const struct client *c)
 {
-    struct session *s = session_create(n, fd, secure);
+    struct session *s = session_may_open(n, c->ip) ? session_create(n, fd, secure) : NULL;
 
     if (!s) {
         shared_give_socket(n->shared);
@@ -99,7 +97,8 @@ void listen_begin(struct net *n, int fd, bool secure, const struct client *c)
         return;
     }
     session_set_peer(s, c->ip);
-    session_set_timer(s, c->handshake_ms);
+    if (c->handshake_ms)
+        session_set_timer(s, c->handshake_ms);
     s->hidden = c->hidden;
     s->proxy_tls = c->proxy_tls;
     if (host_adopt(n->host, s, fd)) {
@@ -114,7 +113,7 @@ static void accepted(struct listener *l, int fd, const struct address *peer)
 {
     struct net *n = l->net;
     struct ip ip;
-    struct client client = {.handshake_ms = n->options.handshake_timeout};
+    struct client client = {NULL};
 
     n->stats.accepted++;
     if (ip_from_sockaddr(&peer->at.any, &ip))

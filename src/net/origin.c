@@ -214,23 +214,36 @@ static bool is_listed(const struct origin_set *s, const struct origin *o)
     return map_find(&s->listed, (struct slice){key, (size_t)(at - key)}) != NULL;
 }
 
-bool origin_set_admits(const struct origin_set *s, const struct http_request *r, bool secure)
+/* How many Origin headers there are; the first in *value. */
+static size_t find_origins(const struct http_request *r, struct slice *value)
 {
-    const struct http_header *sent = NULL;
+    size_t count = 0;
+
+    for (size_t i = 0; i < r->header_count; i++)
+        if (slice_is_nocase(r->headers[i].name, SLICE("Origin")) && count++ == 0)
+            *value = r->headers[i].value;
+    return count;
+}
+
+bool origin_is_own(const struct http_request *r, bool secure)
+{
+    struct slice value;
     struct origin o;
 
-    for (size_t i = 0; i < r->header_count; i++) {
-        if (!slice_is_nocase(r->headers[i].name, SLICE("Origin")))
-            continue;
-        if (sent)
-            return false;
-        sent = &r->headers[i];
-    }
-    if (!sent)
+    return find_origins(r, &value) == 1 && parse(value, false, &o) && is_own(&o, r->host, secure);
+}
+
+bool origin_set_admits(const struct origin_set *s, const struct http_request *r, bool secure)
+{
+    struct slice value;
+    struct origin o;
+    size_t count = find_origins(r, &value);
+
+    if (count == 0)
         return true;
-    if (slice_is(sent->value, SLICE("null")))
+    if (count == 1 && slice_is(value, SLICE("null")))
         return s->null;
-    if (!parse(sent->value, false, &o))
+    if (count > 1 || !parse(value, false, &o))
         return false;
     return s->any || is_own(&o, r->host, secure) || is_listed(s, &o);
 }

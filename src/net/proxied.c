@@ -2,14 +2,13 @@
 #include "net/proxied.h"
 
 #include "base/mem.h"
+#include "net/access.h"
 #include "net/net_impl.h"
 #include "net/proxy.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-enum { PROXIED_QUIET_MS = 10000 };
 
 struct proxied {
     struct net *net;
@@ -50,16 +49,16 @@ static void proxied_close(struct proxied *p)
 static void proxied_refuse(struct proxied *p, const char *why)
 {
     struct net *n = p->net;
-    uint64_t now = loop_now(n->loop);
+    char peer[IP_TEXT_SIZE] = "unix";
+    uint64_t unsaid;
 
     n->stats.proxy_refused++;
-    if (now >= n->proxied_quiet_until) {
-        char peer[IP_TEXT_SIZE] = "unix";
-        n->proxied_quiet_until = now + PROXIED_QUIET_MS;
-        if (!p->local)
-            ip_text(&p->peer, peer);
-        log_warn(n->log, &(struct log_about){.peer = slice_of(peer)}, "a proxy+ listener closed a connection: %s", why);
-    }
+    if (!p->local)
+        ip_text(&p->peer, peer);
+    if (net_tells(n, &n->unproxied, &unsaid))
+        log_warn(n->log, &(struct log_about){.peer = slice_of(peer)},
+                 "a proxy+ listener closed a connection: %s (and %llu more since the last line of this kind)", why,
+                 (unsigned long long)unsaid);
     proxied_close(p);
 }
 
