@@ -31,17 +31,19 @@ def listens(port):
 class Front:
     """A proxy that listens on `ports` once it has started."""
 
-    def __init__(self, command, check, ports):
+    def __init__(self, folder, command, check, ports):
         self.command, self.check, self.ports = list(map(str, command)), list(map(str, check)), ports
+        self.said = folder / "said"
         self.process = None
 
     def start(self):
         done = subprocess.run(self.check, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
         assert done.returncode == 0 and b"[WARNING]" not in done.stdout, done.stdout.decode()
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(self.said, "wb") as f:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=f, stderr=f)
         end = time.monotonic() + TIMEOUT
         while not all(map(listens, self.ports)):
-            assert self.process.poll() is None, f"{self.command} ended"
+            assert self.process.poll() is None, self.said.read_text()
             assert time.monotonic() < end, f"{self.command} does not listen"
             time.sleep(0.01)
         return self
@@ -60,7 +62,7 @@ def nginx(folder, site, ports):
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, user=user))
     command = [shutil.which("nginx") or "/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf"]
-    return Front(command, [*command, "-t"], ports)
+    return Front(folder, command, [*command, "-t"], ports)
 
 
 def haproxy(folder, text, ports):
@@ -68,4 +70,4 @@ def haproxy(folder, text, ports):
     folder.mkdir()
     (folder / "haproxy.cfg").write_text(text)
     command = [shutil.which("haproxy") or "/usr/sbin/haproxy", "-db", "-f", folder / "haproxy.cfg"]
-    return Front(command, [*command, "-c"], ports)
+    return Front(folder, command, [*command, "-c"], ports)
