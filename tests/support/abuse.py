@@ -8,7 +8,7 @@ from support.server import REPO, Lines, Server
 
 # What an operator sets who expects such clients. They come from this machine, so the limits by address do not hold for them.
 SETTINGS = {"limits.message": "16k", "limits.rate.messages": "20/s burst 40", "limits.rate.bytes": "64k/s burst 256k",
-            "handshake.timeout": "2s", "body.timeout": "2s", "close.timeout": "1s", "limits.outbox": "256k", "log.level": "error"}
+            "handshake.timeout": "5s", "body.timeout": "2s", "close.timeout": "1s", "limits.outbox": "256k", "log.level": "error"}
 
 
 def start(chain, key, workers=None, wrap=()):

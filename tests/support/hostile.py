@@ -166,10 +166,8 @@ async def run(ports):
         await event.wait()
     print("ready", flush=True)
     await end.wait()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    print(json.dumps({"clients": len(tasks), "done": DONE}))
+    print(json.dumps({"clients": len(tasks), "done": DONE}), flush=True)
+    os._exit(0)  # in the middle of whatever they do
 
 
 if __name__ == "__main__":
