@@ -96,7 +96,8 @@ def nginx_site(port, server, client_tls, server_tls, pair):
         proxy_pass {'https' if server_tls else 'http'}://{target};
         proxy_http_version 1.1;
         proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; proxy_set_header Host $http_host;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Real-IP $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
         client_max_body_size 8m;
       }}
     }}"""
@@ -132,7 +133,7 @@ def both(pair, folder):
     return path
 
 
-FORWARDED = "option forwardfor\n  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]"
+FORWARDED = "option forwardfor\n  http-request del-header X-Real-IP\n  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]"
 WAYS = {  # how HAProxy tells who the client is: mode, options of the server line, rules of the frontend
     "haproxy-http": ("http", "", FORWARDED),
     "haproxy-v1": ("http", "send-proxy", ""),
@@ -257,7 +258,8 @@ def check_lies(there):
     """What a client writes about itself is not believed."""
     assert there.fetch("/", headers={"X-Forwarded-For": "198.51.100.1"}).json()["ip"] == ANN
     assert there.fetch("/", headers={"X-Forwarded-For": "198.51.100.1, 127.0.0.1"}).json()["ip"] == ANN
-    with there.connect(headers={"X-Forwarded-For": "198.51.100.1", "Forwarded": "for=198.51.100.1"}) as ws:
+    lies = {"X-Forwarded-For": "198.51.100.1", "X-Real-IP": "198.51.100.1", "Forwarded": "for=198.51.100.1"}
+    with there.connect(headers=lies) as ws:
         ws.expect(type="you", ip=ANN)
 
 
@@ -467,6 +469,10 @@ def test_the_client_behind_the_header_is_allowed_or_not(behind):
     server = behind(True, settings={"deny": "203.0.113.0/24"})
     assert_closed(inner(server), NAMED)
     assert fetch(inner(server), preface=NAMED.replace(b"113", b"112")).json()["ip"] == "203.0.112.9"
+    server = behind(True, settings={"allow": "203.0.113.0/24"})  # the proxy need not be allowed, but where it is the client
+    assert fetch(inner(server), preface=NAMED).json()["ip"] == "203.0.113.9"
+    assert fetch(inner(server), preface=v2(0, 0)).status == 403
+    assert_closed(inner(server), NAMED.replace(b"113", b"112"))
 
 
 def test_slow_headers_are_cut_off(behind, until):

@@ -4,9 +4,10 @@
 
 static int parse(const uint8_t *data, size_t size, struct proxy_header *h)
 {
+    if (size == 0)
+        return proxy_parse((const unsigned char *)"", 0, h);
     unsigned char *copy = fuzz_copy(data, size);
     int rc = proxy_parse(copy, size, h);
-
     free(copy);
     return rc;
 }
