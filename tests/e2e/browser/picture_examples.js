@@ -80,7 +80,8 @@ const scenes = {
     const server = await start("behind-nginx", { address: "proxy+127.0.0.1:0", settings: ["--set", "proxies=127.0.0.1"] });
     const port = new URL(server.url).port;
     const proxy = net.createServer((page) => { // one whose page comes from elsewhere, for the picture
-      const inner = net.connect(port, "127.0.0.1", () => inner.write("PROXY TCP4 203.0.113.9 192.0.2.1 56324 80\r\n"));
+      const inner = net.connect(port, "127.0.0.1");
+      inner.write("PROXY TCP4 203.0.113.9 192.0.2.1 56324 80\r\n");
       for (const socket of [page, inner]) socket.on("error", () => {});
       page.pipe(inner).pipe(page);
     });
