@@ -84,26 +84,29 @@ class Closed(Exception):
 class Wire:
     """A TCP, TLS or unix connection as bytes."""
 
-    def __init__(self, address, tls=None, name=None, timeout=TIMEOUT, rcvbuf=None):
-        """address: (host, port) or a path. tls: an SSLContext; name: the server name to send and check."""
+    def __init__(self, address, tls=None, name=None, timeout=TIMEOUT, rcvbuf=None, source=None):
+        """address: (host, port) or a path. tls: an SSLContext; name: the server name to send and check; source: the address to come
+        from, such as 127.0.0.5."""
         if isinstance(address, str):
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.sock.settimeout(timeout)
             self.sock.connect(address)
         else:
-            self.sock = self._connect(address, timeout, rcvbuf)
+            self.sock = self._connect(address, timeout, rcvbuf, source)
         self.timeout, self.pending = timeout, bytearray()
         if tls:
             self.sock = tls.wrap_socket(self.sock, server_hostname=name
                                         or (address[0] if isinstance(address, tuple) else "localhost"))
 
     @staticmethod
-    def _connect(address, timeout, rcvbuf):
+    def _connect(address, timeout, rcvbuf, source):
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.settimeout(timeout)
         if rcvbuf:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        if source:
+            sock.bind((source, 0))
         sock.connect(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
