@@ -375,11 +375,6 @@ void worker_set_limits(struct worker *w, const struct net_options *limits)
     net_set_options(w->net, &o);
 }
 
-void worker_set_access(struct worker *w, struct access *a)
-{
-    net_set_access(w->net, a);
-}
-
 struct dev *worker_dev(const struct worker *w)
 {
     return w->dev;

@@ -76,8 +76,6 @@ void worker_settle(struct worker *w, uint64_t generation);
 void worker_drain(struct worker *w, uint64_t timeout_ms);
 /* The limits and times of `config` for what comes after. */
 void worker_set_limits(struct worker *w, const struct net_options *limits);
-/* net_set_access. */
-void worker_set_access(struct worker *w, struct access *a);
 
 struct worker_stats {
     struct net_stats net;

@@ -46,9 +46,7 @@ static int listen_fail(char **error, int rc, struct slice address, const char *w
 
 static void listen_tell_pause(struct listener *l, const char *why)
 {
-    uint64_t unsaid;
-
-    if (net_tells(l->net, &l->pauses, &unsaid))
+    if (seldom_count(&l->pauses, loop_now(l->net->loop)))
         log_warn(l->net->log, NULL, "accepting pauses: %s", why);
 }
 

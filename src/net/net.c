@@ -27,21 +27,6 @@ void net_defaults(struct net_options *o)
     };
 }
 
-enum { QUIET_MS = 10000 };
-
-bool net_tells(struct net *n, struct seldom *kind, uint64_t *unsaid)
-{
-    uint64_t now = loop_now(n->loop);
-
-    if (now < kind->quiet_until) {
-        kind->unsaid++;
-        return false;
-    }
-    *unsaid = kind->unsaid;
-    *kind = (struct seldom){.quiet_until = now + QUIET_MS};
-    return true;
-}
-
 static void net_flush(void *arg)
 {
     session_turn_end(arg);

@@ -7,6 +7,7 @@
 #ifndef MT_NET_NET_IMPL_H
 #define MT_NET_NET_IMPL_H
 #include "base/ip.h"
+#include "base/seldom.h"
 #include "net/address.h"
 #include "net/deflate.h"
 #include "net/net.h"
@@ -43,12 +44,6 @@ struct net_shared {
     atomic_size_t sockets; /* open in all nets, and being accepted */
     struct bound *bounds;  /* owned */
     size_t bound_count;
-};
-
-/* What strangers can make happen as often as they like is told now and then. Zeroed memory is the start. */
-struct seldom {
-    uint64_t quiet_until; /* loop time */
-    uint64_t unsaid;      /* since the last line */
 };
 
 struct net {
@@ -106,6 +101,7 @@ struct exchange {
     struct http_chunks chunks;
     struct upgrade_deflate deflate; /* negotiated for an upgrade */
     bool upgrade, chunked_answer, keep_alive;
+    bool secure;                 /* the client came by TLS */
     int file;                    /* static file on its way, -1 for none */
     off_t file_at;
     uint64_t file_left;
@@ -206,10 +202,6 @@ void session_ws_opened(struct session *s);
 void session_ws_timer(struct session *s);
 void session_ws_fail(struct session *s, unsigned code, const char *reason); /* the peer broke a rule: close frame, then linger */
 void session_ws_sent(struct session *s);                      /* the outbox is empty: tell of dropped messages */
-
-/* ---- net.c ---- */
-/* Whether to write a line now, at most one in ten seconds; then *unsaid are those that were left out before it. */
-bool net_tells(struct net *n, struct seldom *kind, uint64_t *unsaid);
 
 /* ---- listen.c ---- */
 /* Who is at the other end of an accepted socket. */

@@ -22,6 +22,7 @@ struct net;
 struct session_request {
     const struct http_request *http;
     struct slice body;     /* whole, decoded; empty for handshakes */
+    bool secure;           /* the client came by TLS, here or to a proxy that is believed */
     bool upgrade;          /* a checked WebSocket handshake: answer with session_accept or an error status */
 };
 

@@ -8,23 +8,23 @@
 
 enum { LOGGED_MAX = 200 }; /* bytes of what a client sent */
 
-/* One line of a kind now and then, with the number of those that were left out. */
+/* One line of a kind now and then, with the number of times. */
 static void tell(struct net *n, struct seldom *kind, struct slice peer, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 static void tell(struct net *n, struct seldom *kind, struct slice peer, const char *format, ...)
 {
     const struct log_about about = {.peer = peer};
     struct buf text = {0};
-    uint64_t unsaid;
+    uint64_t count = seldom_count(kind, loop_now(n->loop));
     va_list args;
 
-    if (!net_tells(n, kind, &unsaid))
+    if (count == 0)
         return;
     va_start(args, format);
     int rc = buf_addv(&text, format, args);
     va_end(args);
-    if (!rc && unsaid)
-        rc = buf_addf(&text, " (and %llu more since the last line of this kind)", (unsigned long long)unsaid);
+    if (!rc && count > 1)
+        rc = buf_addf(&text, "; %llu since the last such line", (unsigned long long)count);
     if (!rc)
         log_warn(n->log, &about, "%.*s", (int)text.len, (char *)text.data);
     buf_fini(&text);
@@ -106,10 +106,8 @@ static struct slice cut(struct slice s)
 static bool is_page_welcome(struct session *s)
 {
     const struct http_request *r = &s->exchange->request;
-    bool secure = s->secure || s->proxy_tls;
+    bool secure = s->exchange->secure;
 
-    if (!s->hidden)
-        secure = access_is_secure(s->net->access, other_end(s), r, secure);
     if (access_origin(s->net->access, r, secure))
         return true;
     struct slice origin = cut(http_find(r, SLICE("Origin"))), host = cut(r->host);
@@ -121,8 +119,16 @@ static bool is_page_welcome(struct session *s)
     return false;
 }
 
+static bool came_by_tls(const struct session *s)
+{
+    bool secure = s->secure || s->proxy_tls;
+
+    return s->hidden ? secure : access_is_secure(s->net->access, other_end(s), &s->exchange->request, secure);
+}
+
 bool session_admit(struct session *s)
 {
+    s->exchange->secure = came_by_tls(s);
     return find_client(s) && is_admitted(s) && is_page_welcome(s);
 }
 

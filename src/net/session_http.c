@@ -363,7 +363,7 @@ static int keep_head(struct exchange *e, const char *data, size_t len)
 static void tell_request(struct session *s)
 {
     struct exchange *e = s->exchange;
-    struct session_request r = {.http = &e->request, .body = buf_slice(&e->body), .upgrade = e->upgrade};
+    struct session_request r = {.http = &e->request, .body = buf_slice(&e->body), .secure = e->secure, .upgrade = e->upgrade};
 
     s->state = SESSION_PENDING;
     s->told = true;

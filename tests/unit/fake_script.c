@@ -597,7 +597,7 @@ static struct session *request(struct fake *f, const char *method, const char *t
     n += sprintf(text + n, "\r\n");
     used = http_parse_head(text, (size_t)n, HTTP_HEAD_MAX, &scanned, &http, &reason);
     assert_int_equal(used, n);
-    struct session_request r = {&http, slice_of(body), upgrade};
+    struct session_request r = {.http = &http, .body = slice_of(body), .upgrade = upgrade};
     script_events()->on_request(f->script, s, &r);
     memset(text, 'x', (size_t)n); /* what the script needs later it has copied */
     free(text);
