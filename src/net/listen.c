@@ -24,7 +24,7 @@ struct listener {
     struct address bound;       /* with the port that was chosen */
     int fd;
     bool secure;
-    bool paused;                /* descriptors or net_options.connections ran out */
+    bool paused;                /* descriptors or places in line ran out */
     uint64_t quiet_until;       /* loop time until which further pauses are not logged: at the limit every close makes one */
     char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; empty for TCP, and where another worker does it */
     char address[160];          /* for net_address */
@@ -80,29 +80,17 @@ void listen_resume_all(struct net *n)
     list_each(node, &n->listeners)
     {
         struct listener *l = list_entry(node, struct listener, node);
-        if (l->paused && net_shared_count(n->shared) < n->options.connections)
+        if (l->paused && arrive_has_room(n))
             listen_resume(l);
     }
 }
 
-static void accepted(struct listener *l, int fd, const struct address *peer)
+static void accepted(struct listener *l, int fd, const struct address *peer, bool place)
 {
-    struct session *s = session_create(l->net, fd, l->secure);
-    struct ip ip;
-    if (!s) {
-        shared_give_socket(l->net->shared);
-        l->net->stats.refused++;
-        close(fd);
-        return;
-    }
-    session_set_peer(s, ip_from_sockaddr(&peer->at.any, &ip) ? &ip : NULL);
-    l->net->stats.accepted++;
-    if (host_adopt(l->net->host, s, fd)) {
-        l->net->stats.refused++;
-        session_kill(s);
-    } else if (!l->secure) {
-        session_start(s);
-    }
+    struct arrival a = {.fd = fd, .secure = l->secure};
+
+    a.local = !ip_from_sockaddr(&peer->at.any, &a.ip);
+    arrive(l->net, &a, place);
 }
 
 static void listen_event(struct loop_fd *w, int events, void *arg)
@@ -110,17 +98,19 @@ static void listen_event(struct loop_fd *w, int events, void *arg)
     struct listener *l = arg;
 
     for (int i = 0; i < LISTEN_ACCEPTS_PER_TURN; i++) {
-        if (!shared_take_socket(l->net->shared, l->net->options.connections)) {
-            listen_pause(l, "limits.connections is reached");
+        bool place = arrive_has_place(l->net);
+        if (!place && !line_has_room(l->net)) {
+            listen_pause(l, l->net->options.waiting ? "limits.waiting is reached" : "limits.connections is reached");
             return;
         }
         struct address peer = {.len = sizeof peer.at};
         int fd = accept4(l->fd, &peer.at.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            accepted(l, fd, &peer);
+            accepted(l, fd, &peer, place);
             continue;
         }
-        shared_give_socket(l->net->shared);
+        if (place)
+            shared_give_socket(l->net->shared);
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
             listen_pause(l, "no free descriptors");
         else if (errno == ECONNABORTED || errno == EINTR)

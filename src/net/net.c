@@ -5,6 +5,10 @@
 #include "base/mem.h"
 #include "net/net_impl.h"
 
+#include <inttypes.h>
+
+enum { NET_QUIET_MS = 10000 }; /* between two lines of the log about the same */
+
 void net_defaults(struct net_options *o)
 {
     *o = (struct net_options){
@@ -64,6 +68,7 @@ int net_create(const struct net_config *c, struct net **out, char **error)
     list_init(&n->woken);
     list_init(&n->ended);
     list_init(&n->drained);
+    line_init(n);
     int rc = net_init(n, c, error);
     if (rc) {
         net_destroy(n);
@@ -78,6 +83,7 @@ void net_destroy(struct net *n)
     if (!n)
         return;
     listen_close_all(n);
+    line_clear(n);
     n->stopped = true;
     list_each(node, &n->sessions)
     {
@@ -98,6 +104,7 @@ void net_destroy(struct net *n)
 void net_stop_listening(struct net *n)
 {
     listen_close_all(n);
+    line_clear(n); /* they were told nothing, and asked nothing that was read: as those that the system refuses now */
     n->stopped = true;
     list_each(node, &n->sessions)
     {
@@ -110,6 +117,12 @@ void net_stop_listening(struct net *n)
 void net_set_options(struct net *n, const struct net_options *o)
 {
     n->options = *o;
+    list_each(node, &n->sessions)
+    {
+        struct session *s = list_entry(node, struct session, in_net);
+        if (s->state == SESSION_OPEN)
+            session_rate_update(s);
+    }
     listen_resume_all(n);
 }
 
@@ -118,9 +131,31 @@ size_t net_count(const struct net *n)
     return n->count;
 }
 
+size_t net_waiting(const struct net *n)
+{
+    return n->line.count;
+}
+
 struct loop *net_loop(struct net *n)
 {
     return n->loop;
+}
+
+void net_tell(struct net *n, enum net_told kind, struct slice peer, const char *what)
+{
+    uint64_t now = loop_now(n->loop);
+    struct log_about about = {.peer = peer};
+
+    if (now < n->told[kind].quiet_until) {
+        n->told[kind].untold++;
+        return;
+    }
+    if (n->told[kind].untold)
+        log_warn(n->log, &about, "%s (and %" PRIu64 " more since the last such line)", what, n->told[kind].untold);
+    else
+        log_warn(n->log, &about, "%s", what);
+    n->told[kind].quiet_until = now + NET_QUIET_MS;
+    n->told[kind].untold = 0;
 }
 
 void net_stats(const struct net *n, struct net_stats *out)

@@ -4,6 +4,7 @@
 #include "net/net_impl.h"
 #include "net/static.h"
 
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -108,15 +109,12 @@ int session_respond(struct session *s, int status, struct slice head, struct sli
     return rc;
 }
 
-void session_http_fail(struct session *s, int status, const char *reason)
+/* Answer with a sentence, and close. `extra`: header lines. */
+static void answer_and_close(struct session *s, int status, const char *extra, const char *reason)
 {
     struct buf out = {0};
     static const char plain[] = "Content-Type: text/plain; charset=utf-8\r\n";
-    const char *extra = status == 426   ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
-                        : status == 405 ? "Allow: GET\r\n"
-                                        : "";
 
-    s->net->stats.malformed++;
     if (s->exchange)
         s->exchange->keep_alive = false;
     buf_add_text(&out, plain);
@@ -137,6 +135,24 @@ void session_http_fail(struct session *s, int status, const char *reason)
     session_set_timer(s, s->net->options.close_timeout);
     session_finish(s);
     session_update_poll(s);
+}
+
+void session_http_fail(struct session *s, int status, const char *reason)
+{
+    const char *extra = status == 426   ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
+                        : status == 405 ? "Allow: GET\r\n"
+                                        : "";
+
+    s->net->stats.malformed++;
+    answer_and_close(s, status, extra, reason);
+}
+
+void session_http_refuse(struct session *s, int status, unsigned retry_after, const char *reason)
+{
+    char extra[40];
+
+    snprintf(extra, sizeof extra, "Retry-After: %u\r\n", retry_after);
+    answer_and_close(s, status, extra, reason);
 }
 
 /* ---- files ---- */
@@ -326,7 +342,9 @@ int session_accept(struct session *s, const struct session_accept *a)
         return MT_EINVALID;
     if (s->net->options.deflate_threshold != SIZE_MAX)
         upgrade_deflate(&s->exchange->request, &s->exchange->deflate);
-    int rc = put_101(s, &out, a);
+    int rc = session_rate_set(s, &a->messages, &a->bytes);
+    if (!rc)
+        rc = put_101(s, &out, a);
     if (!rc)
         rc = push_bytes(s, out.data, out.len);
     buf_fini(&out);
@@ -367,6 +385,17 @@ static void tell_request(struct session *s)
     s->net->events->on_request(s->net->events_arg, s, &r);
 }
 
+/* A correct handshake of a client that is known. */
+static void take_handshake(struct session *s)
+{
+    unsigned retry_after = arrive_handshake(s);
+
+    if (retry_after)
+        session_http_refuse(s, 429, retry_after, "too many connections of this address");
+    else
+        tell_request(s);
+}
+
 /* The head is complete: what comes next? `more`: bytes are waiting behind it. */
 static void head_done(struct session *s, bool more)
 {
@@ -375,6 +404,10 @@ static void head_done(struct session *s, bool more)
     const char *reason = "";
 
     e->keep_alive = r->keep_alive;
+    if (s->refusal) {
+        arrive_answer(s);
+        return;
+    }
     /* also without Connection: upgrade, which such a client forgot: it hears so instead of getting a page */
     if (http_has_token(r, SLICE("Upgrade"), SLICE("websocket"))) {
         int status = upgrade_check(r, &reason);
@@ -384,7 +417,7 @@ static void head_done(struct session *s, bool more)
         else if (more)
             session_http_fail(s, 400, "bytes came before the handshake was answered");
         else
-            tell_request(s);
+            take_handshake(s);
         return;
     }
     if (r->has_length && r->length > s->net->options.body_limit) {
