@@ -45,7 +45,7 @@ unsigned arrive_handshake(struct session *s)
 
     if (!is_counted(s->loopback, &n->options))
         return 0;
-    uint64_t wait = quota_handshake(n->shared->addresses, &s->ip, &n->options.handshakes, clock_us());
+    uint64_t wait = quota_handshake(n->shared->addresses, &s->ip, clock_us());
     if (wait) {
         tell_limited(n, session_peer(s), "limits.rate.handshakes is reached: answered with 429");
         return (unsigned)(wait / 1000000 + 1);

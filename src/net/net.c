@@ -69,6 +69,7 @@ int net_create(const struct net_config *c, struct net **out, char **error)
     list_init(&n->ended);
     list_init(&n->drained);
     line_init(n);
+    quota_set_rate(n->shared->addresses, &n->options.handshakes);
     int rc = net_init(n, c, error);
     if (rc) {
         net_destroy(n);
@@ -117,6 +118,7 @@ void net_stop_listening(struct net *n)
 void net_set_options(struct net *n, const struct net_options *o)
 {
     n->options = *o;
+    quota_set_rate(n->shared->addresses, &o->handshakes);
     list_each(node, &n->sessions)
     {
         struct session *s = list_entry(node, struct session, in_net);

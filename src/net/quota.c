@@ -23,6 +23,7 @@ struct quota_entry {
 
 struct quota {
     pthread_mutex_t lock;
+    struct rate rate; /* of the handshakes of each */
     struct map entries;    /* owned struct quota_entry */
     struct list_node idle; /* those without a socket, the longest quiet first */
     size_t idle_count, idle_max;
@@ -154,14 +155,31 @@ void quota_leave(struct quota *q, const struct ip *ip, uint64_t now_us)
     pthread_mutex_unlock(&q->lock);
 }
 
-uint64_t quota_handshake(struct quota *q, const struct ip *ip, const struct rate *r, uint64_t now_us)
+/* What is missing in a bucket is kept as a time, which would mean something else under the new rate. */
+void quota_set_rate(struct quota *q, const struct rate *handshakes)
+{
+    struct quota_entry *e;
+    size_t at = 0;
+
+    pthread_mutex_lock(&q->lock);
+    if (q->rate.per_second != handshakes->per_second || q->rate.burst != handshakes->burst) {
+        q->rate = *handshakes;
+        while (!list_empty(&q->idle))
+            forget(q, list_entry(q->idle.next, struct quota_entry, idle));
+        while ((e = map_next(&q->entries, &at, NULL)))
+            e->handshakes = (struct bucket){0};
+    }
+    pthread_mutex_unlock(&q->lock);
+}
+
+uint64_t quota_handshake(struct quota *q, const struct ip *ip, uint64_t now_us)
 {
     uint64_t wait = QUOTA_RETRY_US;
 
     pthread_mutex_lock(&q->lock);
     struct quota_entry *e = find(q, ip);
     if (e || (e = add(q, ip))) {
-        wait = bucket_take(&e->handshakes, r, now_us, 1);
+        wait = bucket_take(&e->handshakes, &q->rate, now_us, 1);
         if (e->sockets == 0)
             rest(q, e, now_us);
     }

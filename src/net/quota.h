@@ -21,7 +21,9 @@ void quota_destroy(struct quota *q);         /* NULL is allowed */
 /* Count one more socket of an address: true, and quota_leave is owed; false where it has `limit` already, or memory ran out. */
 bool quota_enter(struct quota *q, const struct ip *ip, size_t limit);
 void quota_leave(struct quota *q, const struct ip *ip, uint64_t now_us);
+/* How fast the handshakes of each address may come; none at first. A change forgets those that came before. */
+void quota_set_rate(struct quota *q, const struct rate *handshakes);
 /* Count one handshake: 0; or the microseconds after which one would be let in, and nothing was counted. */
-uint64_t quota_handshake(struct quota *q, const struct ip *ip, const struct rate *r, uint64_t now_us);
+uint64_t quota_handshake(struct quota *q, const struct ip *ip, uint64_t now_us);
 size_t quota_count(struct quota *q); /* addresses that are remembered */
 #endif

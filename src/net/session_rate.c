@@ -37,6 +37,23 @@ static void delay_over(struct loop_timer *t)
     session_resume(list_entry(t, struct session_rates, timer)->session);
 }
 
+/* What is missing in a bucket is kept as a time, which would mean something else under another rate: it starts full. */
+static void change(struct rate *r, const struct rate *next, struct bucket *b)
+{
+    if (r->per_second != next->per_second || r->burst != next->burst)
+        *b = (struct bucket){0};
+    *r = *next;
+}
+
+/* Not delayed any more; what was kept is looked at again at the end of this turn. */
+static void go_on(struct session_rates *r)
+{
+    if (!loop_timer_active(&r->timer))
+        return;
+    loop_timer_stop(r->session->net->loop, &r->timer);
+    session_resume(r->session);
+}
+
 int session_rate_set(struct session *s, const struct rate *messages, const struct rate *bytes)
 {
     const struct net_options *o = &s->net->options;
@@ -56,8 +73,8 @@ int session_rate_set(struct session *s, const struct rate *messages, const struc
     }
     r->own_messages = *messages;
     r->own_bytes = *bytes;
-    r->messages = both[0];
-    r->bytes = both[1];
+    change(&r->messages, &both[0], &r->message_bucket);
+    change(&r->bytes, &both[1], &r->byte_bucket);
     return 0;
 }
 
@@ -67,6 +84,8 @@ void session_rate_update(struct session *s)
     struct session_rates *r = s->rates;
     struct rate messages = r ? r->own_messages : none, bytes = r ? r->own_bytes : none;
 
+    if (r)
+        go_on(r);
     session_rate_set(s, &messages, &bytes); /* where memory runs out, it goes on as it was */
 }
 
@@ -74,10 +93,7 @@ void session_rate_free(struct session *s)
 {
     if (!s->rates)
         return;
-    if (loop_timer_active(&s->rates->timer)) {
-        loop_timer_stop(s->net->loop, &s->rates->timer);
-        session_resume(s);
-    }
+    go_on(s->rates);
     mem_free(s->rates);
     s->rates = NULL;
 }
