@@ -36,6 +36,8 @@ static const struct row numbers[] = {
     {"flooded", "net.flooded", COUNT},
     {"limited", "net.limited", COUNT},
     {"unserved", "net.unserved", COUNT},
+    {"addresses denied", "net.denied", COUNT},
+    {"origins refused", "net.foreign", COUNT},
     {NULL, NULL, COUNT},
     {"events", "handlers.events", COUNT},
     {"errors", "handlers.errors", COUNT},

@@ -74,7 +74,7 @@ static int put_net(const struct worker_stats *s, struct buf *out)
         {"bytes_in", n->bytes_in},     {"bytes_out", n->bytes_out},     {"dropped", n->dropped},
         {"overflowed", n->overflowed}, {"malformed", n->malformed},     {"accept_pauses", n->accept_pauses},
         {"delayed", n->delayed},       {"flooded", n->flooded},         {"limited", n->limited},
-        {"unserved", n->unserved}};
+        {"unserved", n->unserved},     {"denied", n->denied},           {"foreign", n->foreign}};
     int rc = PUT_COUNTS(out, "now", now);
     return rc ? rc : PUT_COUNTS(out, "net", sum);
 }

@@ -5,19 +5,15 @@
  */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/access.h"
 #include "net/net_impl.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 enum { REFUSING_MS = 3000, RETRY_ADDRESS_S = 5 };
 
-/* ---- addresses ---- */
-
-/* Whether what this client does counts for its address. */
-static bool is_counted(bool loopback, const struct net_options *o)
-{
-    return !loopback && (o->address_connections || o->handshakes.per_second > 0);
-}
+/* ---- addresses: a client's by the other end of its connection, or by what a proxy says at the handshake ---- */
 
 static void leave_address(struct net *n, const struct ip *ip)
 {
@@ -25,38 +21,70 @@ static void leave_address(struct net *n, const struct ip *ip)
 }
 
 /* Count a socket for its address. False: that has enough of them. */
-static bool enter_address(struct net *n, const struct ip *ip, bool *counted)
+static bool enter_address(struct net *n, const struct ip *ip)
 {
-    size_t limit = n->options.address_connections;
-
-    *counted = limit && quota_enter(n->shared->addresses, ip, limit);
-    return *counted || !limit;
+    return quota_enter(n->shared->addresses, ip, n->options.address_connections);
 }
 
-static void tell_limited(struct net *n, struct slice peer, const char *what)
+static void refuse(struct session *s, int status, unsigned seconds, const char *reason)
+{
+    char head[40];
+
+    snprintf(head, sizeof head, "Retry-After: %u\r\n", seconds);
+    session_http_refuse(s, status, head, reason);
+}
+
+static void refuse_crowd(struct session *s)
+{
+    refuse(s, 429, RETRY_ADDRESS_S, "too many connections of this address");
+}
+
+static void tell_crowd(struct net *n, struct slice peer)
 {
     n->stats.limited++;
-    net_tell(n, NET_TOLD_LIMITED, peer, what);
+    net_tell(n, &n->crowds, peer, "limits.address_connections is reached: answered with 429");
 }
 
-unsigned arrive_handshake(struct session *s)
+static bool admit_handshake(struct session *s)
 {
     struct net *n = s->net;
-
-    if (!is_counted(s->loopback, &n->options))
-        return 0;
     uint64_t wait = quota_handshake(n->shared->addresses, &s->ip, clock_us());
-    if (wait) {
-        tell_limited(n, session_peer(s), "limits.rate.handshakes is reached: answered with 429");
-        return (unsigned)(wait / 1000000 + 1);
-    }
-    bool counted = s->counted;
-    if (!counted && !enter_address(n, &s->ip, &counted)) {
-        tell_limited(n, session_peer(s), "limits.address_connections is reached: answered with 429");
-        return RETRY_ADDRESS_S;
-    }
-    s->counted = counted;
-    return 0;
+
+    if (wait == 0)
+        return true;
+    n->stats.limited++;
+    net_tell(n, &n->crowds, session_peer(s), "limits.rate.handshakes is reached: answered with 429");
+    refuse(s, 429, (unsigned)(wait / 1000000 + 1), "too many handshakes of this address");
+    return false;
+}
+
+/* Counted when it was accepted, unless a proxy has brought it. */
+static bool admit_client(struct session *s)
+{
+    if (s->counts_client || (s->counts_from && memcmp(&s->from, &s->ip, sizeof s->ip) == 0))
+        return true;
+    s->counts_client = enter_address(s->net, &s->ip);
+    if (s->counts_client)
+        return true;
+    tell_crowd(s->net, session_peer(s));
+    refuse_crowd(s);
+    return false;
+}
+
+bool arrive_handshake(struct session *s)
+{
+    const struct net_options *o = &s->net->options;
+
+    if (s->loopback)
+        return true;
+    return (o->handshakes.per_second <= 0 || admit_handshake(s)) && (o->address_connections == 0 || admit_client(s));
+}
+
+void arrive_moves(struct session *s)
+{
+    if (s->counts_from)
+        leave_address(s->net, &s->from);
+    s->counts_from = false;
 }
 
 /* ---- sockets ---- */
@@ -72,7 +100,8 @@ void arrive_gone(struct session *s)
 {
     struct net *n = s->net;
 
-    if (s->counted)
+    arrive_moves(s);
+    if (s->counts_client)
         leave_address(n, &s->ip);
     if (s->refusal)
         n->refusing--;
@@ -93,7 +122,7 @@ static void start(struct net *n, const struct arrival *a, enum refusal why)
         return;
     }
     session_set_peer(s, a->local ? NULL : &a->ip);
-    s->counted = a->counted;
+    s->counts_from = a->counted;
     s->refusal = why;
     n->refusing += why != REFUSAL_NONE;
     n->stats.accepted++;
@@ -120,9 +149,9 @@ void arrive_refuse(struct net *n, const struct arrival *a, enum refusal why)
         ip_text(&a->ip, peer);
     if (why == REFUSAL_FULL) {
         n->stats.unserved++;
-        net_tell(n, NET_TOLD_UNSERVED, slice_of(peer), "no place came free within limits.wait: answered with 503");
+        net_tell(n, &n->unserved, slice_of(peer), "no place came free within limits.wait: answered with 503");
     } else {
-        tell_limited(n, slice_of(peer), "limits.address_connections is reached: answered with 429");
+        tell_crowd(n, slice_of(peer));
     }
     if (n->refusing < NET_REFUSING_MAX) {
         start(n, a, why);
@@ -137,11 +166,18 @@ bool arrive_has_place(struct net *n)
     return shared_waiting(n->shared) == 0 && shared_take_socket(n->shared, n->options.connections);
 }
 
+/* A proxy's connections are those of its clients: who they are shows at their handshakes. */
+static bool counts(const struct net *n, const struct arrival *a)
+{
+    return n->options.address_connections && !a->local && !ip_is_loopback(&a->ip) && !access_is_proxy(n->access, &a->ip);
+}
+
 void arrive(struct net *n, struct arrival *a, bool place)
 {
-    bool loopback = a->local || ip_is_loopback(&a->ip);
+    bool counted = counts(n, a);
 
-    if (is_counted(loopback, &n->options) && !enter_address(n, &a->ip, &a->counted)) {
+    a->counted = counted && enter_address(n, &a->ip);
+    if (counted && !a->counted) {
         if (place)
             shared_give_socket(n->shared);
         arrive_refuse(n, a, REFUSAL_ADDRESS);
@@ -160,10 +196,8 @@ bool arrive_has_room(const struct net *n)
 
 void arrive_answer(struct session *s)
 {
-    uint64_t wait = (s->net->options.wait + 999) / 1000;
-
     if (s->refusal == REFUSAL_FULL)
-        session_http_refuse(s, 503, (unsigned)wait, "the server is full: try again later");
+        refuse(s, 503, (unsigned)((s->net->options.wait + 999) / 1000), "the server is full: try again later");
     else
-        session_http_refuse(s, 429, RETRY_ADDRESS_S, "too many connections of this address");
+        refuse_crowd(s);
 }

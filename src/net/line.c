@@ -96,7 +96,7 @@ int line_add(struct net *n, const struct arrival *a)
     shared_enter_line(n->shared);
     if (n->line.count++ == 0) {
         loop_timer_start(n->loop, &n->line.tick, LINE_TICK_MS);
-        net_tell(n, NET_TOLD_LINE, (struct slice){NULL, 0}, "limits.connections is reached: clients wait in line");
+        net_tell(n, &n->lines, (struct slice){NULL, 0}, "limits.connections is reached: clients wait in line");
     }
     return 0;
 }

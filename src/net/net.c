@@ -3,11 +3,8 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/access.h"
 #include "net/net_impl.h"
-
-#include <inttypes.h>
-
-enum { NET_QUIET_MS = 10000 }; /* between two lines of the log about the same */
 
 void net_defaults(struct net_options *o)
 {
@@ -29,9 +26,53 @@ void net_defaults(struct net_options *o)
     };
 }
 
+enum { QUIET_MS = 10000 };
+
+bool net_tells(struct net *n, struct seldom *kind, uint64_t *unsaid)
+{
+    uint64_t now = loop_now(n->loop);
+
+    if (now < kind->quiet_until) {
+        kind->unsaid++;
+        return false;
+    }
+    *unsaid = kind->unsaid;
+    *kind = (struct seldom){.quiet_until = now + QUIET_MS};
+    return true;
+}
+
+void net_tell(struct net *n, struct seldom *kind, struct slice peer, const char *format, ...)
+{
+    const struct log_about about = {.peer = peer};
+    struct buf text = {0};
+    uint64_t unsaid;
+    va_list args;
+
+    if (!net_tells(n, kind, &unsaid))
+        return;
+    va_start(args, format);
+    int rc = buf_addv(&text, format, args);
+    va_end(args);
+    if (!rc && unsaid)
+        rc = buf_addf(&text, " (and %llu more since the last line of this kind)", (unsigned long long)unsaid);
+    if (!rc)
+        log_warn(n->log, &about, "%.*s", (int)text.len, (char *)text.data);
+    buf_fini(&text);
+}
+
 static void net_flush(void *arg)
 {
     session_turn_end(arg);
+}
+
+static int take_access(struct net *n, struct access *a, char **error)
+{
+    static const struct access_lists none;
+
+    if (!a)
+        return access_create(&none, &n->access, error);
+    n->access = access_ref(a);
+    return 0;
 }
 
 static int net_init(struct net *n, const struct net_config *c, char **error)
@@ -41,7 +82,9 @@ static int net_init(struct net *n, const struct net_config *c, char **error)
     n->read_buffer = mem_alloc(NET_READ_SIZE);
     if (!n->deflate || !n->pool || !n->read_buffer)
         return MT_ENOMEM;
-    int rc = host_create(n, error);
+    int rc = take_access(n, c->access, error);
+    if (!rc)
+        rc = host_create(n, error);
     return rc ? rc : loop_add_flush(n->loop, net_flush, n);
 }
 
@@ -96,6 +139,7 @@ void net_destroy(struct net *n)
     host_destroy(n->host);
     deflate_destroy(n->deflate);
     outbox_pool_destroy(n->pool);
+    access_unref(n->access);
     buf_fini(&n->inflated);
     buf_fini(&n->deflated);
     mem_free(n->read_buffer);
@@ -141,23 +185,6 @@ size_t net_waiting(const struct net *n)
 struct loop *net_loop(struct net *n)
 {
     return n->loop;
-}
-
-void net_tell(struct net *n, enum net_told kind, struct slice peer, const char *what)
-{
-    uint64_t now = loop_now(n->loop);
-    struct log_about about = {.peer = peer};
-
-    if (now < n->told[kind].quiet_until) {
-        n->told[kind].untold++;
-        return;
-    }
-    if (n->told[kind].untold)
-        log_warn(n->log, &about, "%s (and %" PRIu64 " more since the last such line)", what, n->told[kind].untold);
-    else
-        log_warn(n->log, &about, "%s", what);
-    n->told[kind].quiet_until = now + NET_QUIET_MS;
-    n->told[kind].untold = 0;
 }
 
 void net_stats(const struct net *n, struct net_stats *out)

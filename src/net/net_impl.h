@@ -16,6 +16,7 @@
 #include <openssl/ssl.h>
 #include <stdatomic.h>
 
+struct access;
 struct lws;
 struct lws_host;
 struct tls_store;
@@ -65,8 +66,11 @@ struct line {
     struct loop_timer tick; /* runs while somebody waits */
 };
 
-/* What the log hears of once in a while and not each time. */
-enum net_told { NET_TOLD_DELAY, NET_TOLD_FLOOD, NET_TOLD_LIMITED, NET_TOLD_LINE, NET_TOLD_UNSERVED, NET_TOLD_COUNT };
+/* What strangers can make happen as often as they like is told now and then. Zeroed memory is the start. */
+struct seldom {
+    uint64_t quiet_until; /* loop time */
+    uint64_t unsaid;      /* since the last line */
+};
 
 struct net {
     struct loop *loop;
@@ -76,6 +80,8 @@ struct net {
     struct net_options options;
     struct static_root *files;      /* borrowed, NULL for none */
     struct lws_host *host;          /* owns the libwebsockets context */
+    struct access *access;          /* one reference, never NULL */
+    struct seldom denials, foreign, unclear; /* lines about addresses, origins, and proxies that name no client */
     struct net_shared *shared;      /* borrowed: certificates, addresses, the count of all sockets */
     unsigned workers;               /* nets that share, at least 1 */
     bool several;                   /* more than 1 */
@@ -96,9 +102,7 @@ struct net {
     size_t count;                   /* open sockets, without those in line */
     struct line line;
     size_t refusing;                /* sessions that are told of a limit */
-    struct {
-        uint64_t quiet_until, untold; /* loop time; lines left out until then */
-    } told[NET_TOLD_COUNT];
+    struct seldom delays, floods, crowds, lines, unserved; /* lines about rates, addresses and the waiting line */
     bool stopped;                   /* no longer listening */
     struct net_stats stats;
 };
@@ -177,12 +181,16 @@ struct session {
     bool write_shut : 1;         /* the write side was shut down */
     bool blocked : 1;            /* the socket takes no more bytes now */
     bool secure : 1;             /* came in through a TLS listener */
-    bool loopback : 1;
-    bool counted : 1;            /* for its address: quota_leave is owed */
+    bool from_unix : 1;          /* the other end is a unix socket */
+    bool unix_client : 1;        /* and so is the client: no proxy has named another */
+    bool loopback : 1;           /* the client is on this machine */
+    bool counts_from : 1;        /* for the address in `from`: quota_leave is owed */
+    bool counts_client : 1;      /* for the one in `ip`, which no request changes after that */
     bool ping_waits : 1;         /* a ping is out and nothing was received since */
     bool served : 1;             /* at least one request was answered: idle_timeout applies */
     bool want_write : 1;         /* TLS wants POLLOUT to go on reading */
-    struct ip ip;                /* of the client; zero on unix sockets */
+    struct ip from;              /* of the other end: the client or a proxy; zero on unix sockets */
+    struct ip ip;                /* of the client, for the request at hand; zero on unix sockets */
     char peer[IP_TEXT_SIZE];     /* the same as text, or "unix" */
     char *close_reason;          /* for on_closed, NULL for none */
 };
@@ -190,8 +198,10 @@ struct session {
 /* ---- session.c: life, bytes in and out ---- */
 /* NULL when memory runs out; the caller hands fd to the host. At its end comes arrive_gone. */
 struct session *session_create(struct net *n, int fd, bool secure);
-/* Who the client is: `ip` NULL is a unix socket. */
+/* Who is at the other end of the connection: `ip` NULL is a unix socket. Until a proxy says otherwise that is the client. */
 void session_set_peer(struct session *s, const struct ip *ip);
+/* Who the client is, from here on. */
+void session_set_client(struct session *s, const struct ip *ip);
 void session_start(struct session *s);                        /* plain: at once; TLS: when the handshake is done */
 void session_on_host_closed(struct session *s);               /* libwebsockets closed the socket */
 void session_mark_dirty(struct session *s);
@@ -211,8 +221,16 @@ void session_fd_event(struct loop_fd *w, int events, void *arg);
 size_t session_http_consume(struct session *s, unsigned char *data, size_t len);
 void session_http_sent(struct session *s);                    /* the outbox is empty: next piece of a file */
 void session_http_free(struct session *s);
-void session_http_fail(struct session *s, int status, const char *reason); /* the client's mistake: answer and close */
-void session_http_refuse(struct session *s, int status, unsigned retry_after, const char *reason); /* no mistake; seconds */
+void session_http_fail(struct session *s, int status, const char *reason); /* the request is malformed: answer and close */
+/* Answer and close: it is understood, but may not. `head` has further header lines, each with its CRLF. */
+void session_http_refuse(struct session *s, int status, const char *head, const char *reason);
+
+/* ---- session_access.c ---- */
+/* The head of a request is there: who sent it (s->ip, s->peer and s->loopback are the client's from here on), and may they? False:
+ * it was refused. Whatever else depends on the client's address belongs behind this. */
+bool session_admit(struct session *s);
+/* A connection from a stranger, before anything else: false when it is to be closed at once, unanswered. */
+bool session_may_open(struct net *n, const struct ip *peer);
 
 /* ---- session_ws.c ---- */
 size_t session_ws_consume(struct session *s, unsigned char *data, size_t len);
@@ -242,8 +260,10 @@ void arrive_refuse(struct net *n, const struct arrival *a, enum refusal why);
 void arrive_drop(struct net *n, const struct arrival *a);         /* close it */
 void arrive_gone(struct session *s);                              /* gives back what it had */
 void arrive_answer(struct session *s);                            /* to the request of a session that is refused */
-/* A handshake of a known client: 0, or the seconds of Retry-After for 429. */
-unsigned arrive_handshake(struct session *s);
+/* The other end of the connection is about to get another address. */
+void arrive_moves(struct session *s);
+/* A handshake, its client is known. False: that has enough, and heard so. */
+bool arrive_handshake(struct session *s);
 
 /* ---- line.c ---- */
 void line_init(struct net *n);
@@ -254,8 +274,11 @@ void line_place_freed(struct net *n); /* by a session of this net */
 void line_clear(struct net *n);       /* close all */
 
 /* ---- net.c ---- */
-/* A warning about a client, at most one of each kind in ten seconds, with the number of those in between. */
-void net_tell(struct net *n, enum net_told kind, struct slice peer, const char *what);
+/* Whether to write a line now, at most one in ten seconds; then *unsaid are those that were left out before it. */
+bool net_tells(struct net *n, struct seldom *kind, uint64_t *unsaid);
+/* A warning about a client in that manner, which says how many were left out. */
+void net_tell(struct net *n, struct seldom *kind, struct slice peer, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* ---- listen.c ---- */
 void listen_close_all(struct net *n);

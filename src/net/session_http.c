@@ -4,7 +4,6 @@
 #include "net/net_impl.h"
 #include "net/static.h"
 
-#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -109,18 +108,25 @@ int session_respond(struct session *s, int status, struct slice head, struct sli
     return rc;
 }
 
-/* Answer with a sentence, and close. `extra`: header lines. */
-static void answer_and_close(struct session *s, int status, const char *extra, const char *reason)
+void session_http_fail(struct session *s, int status, const char *reason)
 {
-    struct buf out = {0};
-    static const char plain[] = "Content-Type: text/plain; charset=utf-8\r\n";
+    const char *head = status == 426   ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
+                       : status == 405 ? "Allow: GET\r\n"
+                                       : "";
+
+    s->net->stats.malformed++;
+    session_http_refuse(s, status, head, reason);
+}
+
+void session_http_refuse(struct session *s, int status, const char *head, const char *reason)
+{
+    struct buf out = {0}, answer = {0};
 
     if (s->exchange)
         s->exchange->keep_alive = false;
-    buf_add_text(&out, plain);
-    buf_add_text(&out, extra);
-    struct buf answer = {0};
-    int rc = put_head(s, &answer, status, buf_slice(&out), (long long)strlen(reason) + 1);
+    int rc = buf_addf(&out, "Content-Type: text/plain; charset=utf-8\r\n%s", head);
+    if (!rc)
+        rc = put_head(s, &answer, status, buf_slice(&out), (long long)strlen(reason) + 1);
     if (!rc && !is_head_request(s))
         rc = buf_addf(&answer, "%s\n", reason);
     if (!rc)
@@ -135,24 +141,6 @@ static void answer_and_close(struct session *s, int status, const char *extra, c
     session_set_timer(s, s->net->options.close_timeout);
     session_finish(s);
     session_update_poll(s);
-}
-
-void session_http_fail(struct session *s, int status, const char *reason)
-{
-    const char *extra = status == 426   ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
-                        : status == 405 ? "Allow: GET\r\n"
-                                        : "";
-
-    s->net->stats.malformed++;
-    answer_and_close(s, status, extra, reason);
-}
-
-void session_http_refuse(struct session *s, int status, unsigned retry_after, const char *reason)
-{
-    char extra[40];
-
-    snprintf(extra, sizeof extra, "Retry-After: %u\r\n", retry_after);
-    answer_and_close(s, status, extra, reason);
 }
 
 /* ---- files ---- */
@@ -385,17 +373,6 @@ static void tell_request(struct session *s)
     s->net->events->on_request(s->net->events_arg, s, &r);
 }
 
-/* A correct handshake of a client that is known. */
-static void take_handshake(struct session *s)
-{
-    unsigned retry_after = arrive_handshake(s);
-
-    if (retry_after)
-        session_http_refuse(s, 429, retry_after, "too many connections of this address");
-    else
-        tell_request(s);
-}
-
 /* The head is complete: what comes next? `more`: bytes are waiting behind it. */
 static void head_done(struct session *s, bool more)
 {
@@ -408,6 +385,8 @@ static void head_done(struct session *s, bool more)
         arrive_answer(s);
         return;
     }
+    if (!session_admit(s))
+        return;
     /* also without Connection: upgrade, which such a client forgot: it hears so instead of getting a page */
     if (http_has_token(r, SLICE("Upgrade"), SLICE("websocket"))) {
         int status = upgrade_check(r, &reason);
@@ -416,8 +395,8 @@ static void head_done(struct session *s, bool more)
             session_http_fail(s, status, reason);
         else if (more)
             session_http_fail(s, 400, "bytes came before the handshake was answered");
-        else
-            take_handshake(s);
+        else if (arrive_handshake(s))
+            tell_request(s);
         return;
     }
     if (r->has_length && r->length > s->net->options.body_limit) {

@@ -119,7 +119,7 @@ bool session_rate_ready(struct session *s)
     if (wait == 0)
         return true;
     s->net->stats.delayed++;
-    net_tell(s->net, NET_TOLD_DELAY, session_peer(s), "sends more than the limits on its rate allow: it is read more slowly");
+    net_tell(s->net, &s->net->delays, session_peer(s), "sends more than the limits on its rate allow: it is read more slowly");
     session_pause(s);
     loop_timer_start(s->net->loop, &r->timer, wait / 1000 + 1);
     return false;
@@ -139,7 +139,7 @@ bool session_rate_charge(struct session *s, unsigned messages, size_t bytes)
         bucket_take(&r->byte_bucket, &r->bytes, now, (double)bytes) == 0)
         return true;
     s->net->stats.flooded++;
-    net_tell(s->net, NET_TOLD_FLOOD, session_peer(s), "sends more than the limits on its rate allow: closed with 1008");
+    net_tell(s->net, &s->net->floods, session_peer(s), "sends more than the limits on its rate allow: closed with 1008");
     session_ws_end(s, 1008, "too many messages");
     return false;
 }
