@@ -396,6 +396,10 @@ static void add_net_stats(struct net_stats *sum, const struct net_stats *n)
     sum->overflowed += n->overflowed;
     sum->malformed += n->malformed;
     sum->accept_pauses += n->accept_pauses;
+    sum->delayed += n->delayed;
+    sum->flooded += n->flooded;
+    sum->limited += n->limited;
+    sum->unserved += n->unserved;
     sum->denied += n->denied;
     sum->foreign += n->foreign;
     sum->proxy_refused += n->proxy_refused;
@@ -422,6 +426,7 @@ void worker_stats_add(struct worker_stats *sum, const struct worker_stats *one)
     add_net_stats(&sum->net, &one->net);
     add_script_stats(&sum->script, &one->script);
     sum->sessions += one->sessions;
+    sum->in_line += one->in_line;
     sum->connections += one->connections;
     sum->people += one->people;
     sum->rooms += one->rooms;
@@ -430,7 +435,7 @@ void worker_stats_add(struct worker_stats *sum, const struct worker_stats *one)
 void worker_add_stats(const struct worker *w, struct worker_stats *sum)
 {
     const struct hub *hub = script_hub_of(w->script);
-    struct worker_stats own = {.sessions = net_count(w->net), .connections = hub_count(hub)};
+    struct worker_stats own = {.sessions = net_count(w->net), .in_line = net_waiting(w->net), .connections = hub_count(hub)};
     net_stats(w->net, &own.net);
     own.net.dropped += hub_dropped(hub); /* on the way to another worker */
     script_stats(w->script, &own.script);

@@ -81,6 +81,7 @@ struct worker_stats {
     struct net_stats net;
     struct script_stats script;
     size_t sessions, connections; /* open sockets, and those that speak WebSocket */
+    size_t in_line;               /* sockets that wait for a place */
     size_t people, rooms;
 };
 /* Add what this worker counts; people and rooms are those of all workers, and told by worker 1. */

@@ -26,7 +26,7 @@ struct listener {
     struct address bound;       /* with the port that was chosen */
     int fd;
     unsigned how;               /* NET_TLS, NET_PROXY */
-    bool paused;                /* descriptors or net_options.connections ran out */
+    bool paused;                /* descriptors or places in line ran out */
     struct seldom pauses;       /* lines about them: at the limit every close makes one */
     char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; empty for TCP, and where another worker does it */
     char address[160];          /* for net_address */
@@ -78,48 +78,24 @@ void listen_resume_all(struct net *n)
     list_each(node, &n->listeners)
     {
         struct listener *l = list_entry(node, struct listener, node);
-        if (l->paused && net_shared_count(n->shared) < n->options.connections)
+        if (l->paused && arrive_has_room(n))
             listen_resume(l);
     }
 }
 
-void listen_begin(struct net *n, int fd, bool secure, const struct client *c)
+static void accepted(struct listener *l, int fd, const struct address *peer, bool place)
 {
-    struct session *s = session_may_open(n, c->ip) ? session_create(n, fd, secure) : NULL;
+    struct arrival a = {.fd = fd, .secure = l->how & NET_TLS, .proxied = l->how & NET_PROXY};
 
-    if (!s) {
-        shared_give_socket(n->shared);
-        n->stats.refused++;
-        n->stats.closed++;
-        close(fd);
+    a.local = !ip_from_sockaddr(&peer->at.any, &a.ip);
+    if (session_may_open(l->net, a.local ? NULL : &a.ip)) {
+        arrive(l->net, &a, place);
         return;
     }
-    session_set_peer(s, c->ip);
-    if (c->handshake_ms)
-        session_set_timer(s, c->handshake_ms);
-    s->hidden = c->hidden;
-    s->proxy_tls = c->proxy_tls;
-    if (host_adopt(n->host, s, fd)) {
-        n->stats.refused++;
-        session_kill(s);
-    } else if (!secure) {
-        session_start(s);
-    }
-}
-
-static void accepted(struct listener *l, int fd, const struct address *peer)
-{
-    struct net *n = l->net;
-    struct ip ip;
-    struct client client = {NULL};
-
-    n->stats.accepted++;
-    if (ip_from_sockaddr(&peer->at.any, &ip))
-        client.ip = &ip;
-    if (l->how & NET_PROXY)
-        proxied_open(n, fd, client.ip, l->how & NET_TLS);
-    else
-        listen_begin(n, fd, l->how & NET_TLS, &client);
+    if (place)
+        shared_give_socket(l->net->shared);
+    l->net->stats.refused++;
+    close(fd);
 }
 
 static void listen_event(struct loop_fd *w, int events, void *arg)
@@ -127,17 +103,19 @@ static void listen_event(struct loop_fd *w, int events, void *arg)
     struct listener *l = arg;
 
     for (int i = 0; i < LISTEN_ACCEPTS_PER_TURN; i++) {
-        if (!shared_take_socket(l->net->shared, l->net->options.connections)) {
-            listen_pause(l, "limits.connections is reached");
+        bool place = arrive_has_place(l->net);
+        if (!place && !line_has_room(l->net)) {
+            listen_pause(l, l->net->options.waiting ? "limits.waiting is reached" : "limits.connections is reached");
             return;
         }
         struct address peer = {.len = sizeof peer.at};
         int fd = accept4(l->fd, &peer.at.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            accepted(l, fd, &peer);
+            accepted(l, fd, &peer, place);
             continue;
         }
-        shared_give_socket(l->net->shared);
+        if (place)
+            shared_give_socket(l->net->shared);
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
             listen_pause(l, "no free descriptors");
         else if (errno == ECONNABORTED || errno == EINTR)

@@ -27,6 +27,25 @@ void net_defaults(struct net_options *o)
     };
 }
 
+void net_tell(struct net *n, struct seldom *kind, struct slice peer, const char *format, ...)
+{
+    const struct log_about about = {.peer = peer};
+    struct buf text = {0};
+    uint64_t count = seldom_count(kind, loop_now(n->loop));
+    va_list args;
+
+    if (count == 0)
+        return;
+    va_start(args, format);
+    int rc = buf_addv(&text, format, args);
+    va_end(args);
+    if (!rc && count > 1)
+        rc = buf_addf(&text, "; %llu since the last such line", (unsigned long long)count);
+    if (!rc)
+        log_warn(n->log, &about, "%.*s", (int)text.len, (char *)text.data);
+    buf_fini(&text);
+}
+
 static void net_flush(void *arg)
 {
     session_turn_end(arg);
@@ -79,6 +98,8 @@ int net_create(const struct net_config *c, struct net **out, char **error)
     list_init(&n->woken);
     list_init(&n->ended);
     list_init(&n->drained);
+    line_init(n);
+    quota_set_rate(n->shared->addresses, &n->options.handshakes);
     int rc = net_init(n, c, error);
     if (rc) {
         net_destroy(n);
@@ -94,6 +115,7 @@ void net_destroy(struct net *n)
         return;
     listen_close_all(n);
     proxied_close_all(n);
+    line_clear(n);
     n->stopped = true;
     list_each(node, &n->sessions)
     {
@@ -116,6 +138,7 @@ void net_stop_listening(struct net *n)
 {
     listen_close_all(n);
     proxied_close_all(n);
+    line_clear(n); /* they were told nothing, and asked nothing that was read: as those that the system refuses now */
     n->stopped = true;
     list_each(node, &n->sessions)
     {
@@ -128,12 +151,24 @@ void net_stop_listening(struct net *n)
 void net_set_options(struct net *n, const struct net_options *o)
 {
     n->options = *o;
+    quota_set_rate(n->shared->addresses, &o->handshakes);
+    list_each(node, &n->sessions)
+    {
+        struct session *s = list_entry(node, struct session, in_net);
+        if (s->state == SESSION_OPEN)
+            session_rate_update(s);
+    }
     listen_resume_all(n);
 }
 
 size_t net_count(const struct net *n)
 {
     return n->count;
+}
+
+size_t net_waiting(const struct net *n)
+{
+    return n->line.count;
 }
 
 struct loop *net_loop(struct net *n)

@@ -8,78 +8,80 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 struct proxied {
     struct net *net;
     struct list_node node;   /* in net->proxied */
-    struct loop_fd *watch;   /* NULL before the socket had to be waited for */
-    struct loop_timer timer; /* handshake_timeout from accept on; what is left of it is the session's */
+    struct loop_fd *watch;
+    struct loop_timer timer; /* handshake_timeout from here on; what is left of it is the session's */
     struct buf head;         /* of a header that came in pieces; empty as a rule */
-    struct ip peer;          /* the proxy's address; zero for a unix socket */
-    int fd;
-    bool local;              /* came by a unix socket */
-    bool secure;
+    struct arrival arrival;
 };
 
 /* ---- the end: the socket goes on to a session, or is closed ---- */
 
-static void proxied_free(struct proxied *p)
+/* The socket is the caller's, with its place. */
+static struct arrival take_out(struct proxied *p)
 {
+    struct arrival a = p->arrival;
+
     loop_fd_close(p->watch);
     loop_timer_stop(p->net->loop, &p->timer);
     list_remove(&p->node);
     buf_fini(&p->head);
     p->net->count--;
     mem_free(p);
+    return a;
+}
+
+/* Who waits in line finds the place at its next tick: served from here, a line of those that are closed at once would be a recursion. */
+static void give_up(struct net *n, struct arrival *a)
+{
+    arrive_drop(n, a);
+    shared_give_socket(n->shared);
+    listen_resume_all(n);
 }
 
 static void proxied_close(struct proxied *p)
 {
     struct net *n = p->net;
+    struct arrival a = take_out(p);
 
-    close(p->fd);
-    proxied_free(p);
-    shared_give_socket(n->shared);
-    n->stats.closed++;
-    listen_resume_all(n);
+    give_up(n, &a);
 }
 
-/* Count what had to be refused, and tell it, at a bounded rate: the operator has set up something else than the proxies have. */
 static void proxied_refuse(struct proxied *p, const char *why)
 {
-    struct net *n = p->net;
     char peer[IP_TEXT_SIZE] = "unix";
-    uint64_t unsaid;
 
-    n->stats.proxy_refused++;
-    if (!p->local)
-        ip_text(&p->peer, peer);
-    if (net_tells(n, &n->unproxied, &unsaid))
-        log_warn(n->log, &(struct log_about){.peer = slice_of(peer)},
-                 "a proxy+ listener closed a connection: %s (and %llu more since the last line of this kind)", why,
-                 (unsigned long long)unsaid);
+    if (!p->arrival.local)
+        ip_text(&p->arrival.ip, peer);
+    p->net->stats.proxy_refused++;
+    net_tell(p->net, &p->net->unproxied, slice_of(peer), "a proxy+ listener closed a connection: %s", why);
     proxied_close(p);
 }
 
 static void proxied_done(struct proxied *p, const struct proxy_header *h)
 {
     struct net *n = p->net;
-    uint64_t now = loop_now(n->loop);
-    struct client client = {
-        .ip = h->client == PROXY_NAMED ? &h->ip : p->local ? NULL : &p->peer,
-        .hidden = h->client == PROXY_UNKNOWN,
-        .proxy_tls = h->tls,
-        .handshake_ms = p->timer.due > now ? p->timer.due - now : 1,
-    };
-    struct ip peer = p->peer;
-    int fd = p->fd;
-    bool secure = p->secure;
+    uint64_t now = loop_now(n->loop), due = p->timer.due;
+    struct arrival a = take_out(p); /* its watcher has to be gone before libwebsockets watches the socket */
 
-    if (client.ip == &p->peer)
-        client.ip = &peer;
-    proxied_free(p); /* its watcher has to be gone before libwebsockets watches the socket */
-    listen_begin(n, fd, secure, &client);
+    arrive_leave(n, &a);
+    if (h->client == PROXY_NAMED) {
+        a.ip = h->ip;
+        a.local = false;
+    }
+    a.proxied = false;
+    a.hidden = h->client == PROXY_UNKNOWN;
+    a.proxy_tls = h->tls;
+    a.handshake_ms = due > now ? due - now : 1;
+    if (session_may_open(n, a.local ? NULL : &a.ip)) {
+        arrive(n, &a, true);
+    } else {
+        n->stats.refused++;
+        give_up(n, &a);
+    }
 }
 
 /* ---- reading ---- */
@@ -94,7 +96,7 @@ static void proxied_read(struct proxied *p)
 
     if (have)
         memcpy(bytes, p->head.data, have);
-    ssize_t seen = recv(p->fd, bytes + have, sizeof bytes - have, MSG_PEEK);
+    ssize_t seen = recv(p->arrival.fd, bytes + have, sizeof bytes - have, MSG_PEEK);
     if (seen < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (seen <= 0 && !have) {
@@ -107,7 +109,7 @@ static void proxied_read(struct proxied *p)
         return;
     }
     size_t take = len > 0 ? (size_t)len - have : (size_t)seen;
-    if (recv(p->fd, bytes + have, take, 0) != (ssize_t)take || (len == 0 && buf_add(&p->head, bytes + have, take)))
+    if (recv(p->arrival.fd, bytes + have, take, 0) != (ssize_t)take || (len == 0 && buf_add(&p->head, bytes + have, take)))
         proxied_refuse(p, "its PROXY header could not be read");
     else if (len > 0)
         proxied_done(p, &header);
@@ -125,29 +127,23 @@ static void proxied_timer(struct loop_timer *t)
 
 /* ---- the start ---- */
 
-void proxied_open(struct net *n, int fd, const struct ip *peer, bool secure)
+void proxied_open(struct net *n, struct arrival *a)
 {
     struct proxied *p = mem_zalloc(1, sizeof *p);
 
     if (!p) {
         n->stats.refused++;
-        n->stats.closed++;
-        shared_give_socket(n->shared);
-        close(fd);
+        give_up(n, a);
         return;
     }
     p->net = n;
-    p->fd = fd;
-    p->local = !peer;
-    p->secure = secure;
-    if (peer)
-        p->peer = *peer;
+    p->arrival = *a;
     n->count++;
     list_add_tail(&n->proxied, &p->node);
     loop_timer_init(&p->timer, proxied_timer);
     loop_timer_start(n->loop, &p->timer, n->options.handshake_timeout);
-    p->watch = loop_fd_open(n->loop, fd, proxied_event, p);
-    if (!access_is_proxy(n->access, peer))
+    p->watch = loop_fd_open(n->loop, a->fd, proxied_event, p);
+    if (!access_is_proxy(n->access, a->local ? NULL : &a->ip))
         proxied_refuse(p, "it comes from no address in `proxies`");
     else if (!p->watch || loop_fd_want(p->watch, LOOP_READ))
         proxied_refuse(p, "the loop could not watch it");

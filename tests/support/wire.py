@@ -158,6 +158,10 @@ class Wire:
         rest = self.take_eof()
         assert not rest, f"{len(rest)} bytes before the end: {rest[:80]!r}"
 
+    def fileno(self):
+        """For select; what is in `pending` it does not know of."""
+        return self.sock.fileno()
+
     def set_timeout(self, seconds):
         self.timeout = seconds
         self.sock.settimeout(seconds)

@@ -99,6 +99,8 @@ int session_accept(struct session *s, const struct session_accept *a)
     s->status = 101;
     snprintf(s->protocol, sizeof(s->protocol), "%s", a->protocol ? a->protocol : "");
     s->message_limit = a->message_limit;
+    s->message_rate = a->messages;
+    s->byte_rate = a->bytes;
     for (size_t i = 0; i < a->header_count; i++)
         snprintf(s->head + strlen(s->head), sizeof(s->head) - strlen(s->head), "%.*s: %.*s;", (int)a->headers[i].name.len,
                  a->headers[i].name.data, (int)a->headers[i].value.len, a->headers[i].value.data);
