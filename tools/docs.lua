@@ -425,7 +425,8 @@ end
 -- The keys of the handler table are in tables of handlers.c.
 local function check_handlers(pages, report)
   local text = need(HANDLERS)
-  for class_name, tables in pairs { ["moontide.app"] = { "level_keys", "app_keys" }, ["moontide.app.room"] = { "room_keys" } } do
+  for class_name, tables in pairs { ["moontide.app"] = { "level_keys", "app_keys" }, ["moontide.app.room"] = { "room_keys" },
+                                    ["moontide.app.limits"] = { "limit_keys" } } do
     local there, said = {}, {}
     for _, variable in ipairs(tables) do
       local body = text:match("struct key " .. variable .. "%[%] = {(.-)\n};") or fail("%s: no %s", HANDLERS, variable)

@@ -80,10 +80,9 @@
 ---Subprotocols in the order of preference: the first that the client lists is chosen (RFC 6455 section 1.9). `on_connect`
 ---may choose another one that the client listed.
 ---@field protocols? string[]
----Limits under those of the configuration: `message_bytes`, the largest message after inflating (1 to 1 GiB). Of a route, else of
----the app, else the setting `limits.message`. A larger message closes the connection with 1009. Settled by the handshake: after
----a reload new connections have the new limit.
----@field limits? { message_bytes: integer? }
+---Limits of each connection, each of a route where that has it, else of the app. Settled by the handshake: after a reload new
+---connections have the new ones. See [limits](#limits).
+---@field limits? moontide.app.limits
 ---A number of your own for the shape of `tide.state`, 0 when there is none. Where it rises from one version to the next,
 ---`on_upgrade` runs.
 ---@field version? integer
@@ -131,6 +130,22 @@ local app = {}
 ---@field protocol? string
 ---extra headers of the 101 answer
 ---@field headers? table<string, string>
+
+---What one connection may send: `app.limits = { message_bytes = 4096, messages_per_second = 20 }`. The rates hold besides the settings
+---`limits.rate.messages` and `limits.rate.bytes`: of both the lower counts. What happens past them the setting
+---`limits.rate.exceeded` says: the client is read more slowly, or closed with 1008.
+---@class moontide.app.limits
+---the largest message, after inflating (1 to 1 GiB), in place of the setting `limits.message`. A larger one closes the connection
+---with 1009
+---@field message_bytes? integer
+---messages; a ping counts as one too
+---@field messages_per_second? number
+---so many of them at once; without it as many as come in two seconds
+---@field messages_burst? number
+---bytes as they come over the wire, before inflating
+---@field bytes_per_second? number
+---so many of them at once; without it as many as come in two seconds
+---@field bytes_burst? number
 
 ---One kind of room: `app.rooms = { ["lobby"] = {...}, ["game:*"] = {...} }`. `on_join` and `on_leave` tell of people, not of
 ---connections: a second tab of the same user is silent, and so is a client that comes back within the grace time. Each runs once,

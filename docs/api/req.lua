@@ -22,9 +22,12 @@
 ---@field protocols string[]
 ---address of the client: "203.0.113.9", "2001:db8::1" or "unix"
 ---@field ip string
----the Origin header, which browsers send: where the page came from
+---the Origin header, which browsers send: where the page came from. The server has checked it: only its own pages, and those
+---that the setting `origins` lists, come this far
 ---@field origin string?
----facts of the TLS connection, nil on a plain one
+---whether the client came by TLS: to this server, or to a proxy that says so and that the setting `proxies` lists
+---@field secure boolean
+---facts of the TLS connection to this server, nil on a plain one
 ---@field tls moontide.req.tls?
 ---the body, whole, decoded from its transfer coding; empty for handshakes. Up to `limits.body`
 ---@field body string

@@ -22,7 +22,7 @@ static const char overview[] = "moontide " MT_VERSION ": a real-time server that
 
 static const char flags[] =
     "  --listen ADDR        HOST:PORT, [V6]:PORT, *:PORT, PORT or unix:/PATH; port 0 picks one; repeatable\n"
-    "                       (default localhost:8765)\n"
+    "                       (default localhost:8765). proxy+ in front: for proxies with PROXY headers\n"
     "  --tls CERT,KEY       a certificate chain and its key, PEM files; repeatable (more by name: SNI).\n"
     "                       The key's passphrase: MOONTIDE_TLS_PASSPHRASE\n"
     "  --static DIR         serve the files of DIR over HTTP\n"

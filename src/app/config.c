@@ -190,9 +190,18 @@ bool config_equal(const struct config *a, const struct config *b, enum config_id
     return config_value_equal(&a->values[id], &b->values[id]);
 }
 
+static const char proxy_mark[] = "proxy+";
+
+bool config_wants_proxy(const char *item)
+{
+    return strncmp(item, proxy_mark, strlen(proxy_mark)) == 0;
+}
+
 enum config_scheme config_split_address(const char *item, struct slice *address)
 {
     static const char *const schemes[] = {"http://", "ws://", "https://", "wss://"};
+    if (config_wants_proxy(item))
+        item += strlen(proxy_mark);
     for (size_t i = 0; i < 4; i++)
         if (strncmp(item, schemes[i], strlen(schemes[i])) == 0) {
             *address = slice_of(item + strlen(schemes[i]));

@@ -155,7 +155,10 @@ bool config_equal(const struct config *a, const struct config *b, enum config_id
 
 /* ---- addresses and certificates, as `listen` and `tls` hold them ---- */
 enum config_scheme { CONFIG_PLAIN, CONFIG_TLS_ONLY, CONFIG_EITHER };
-/* Splits an optional "http://", "https://", "ws://" or "wss://" off an address. The rest is what net_listen takes. */
+/* Whether the listener `item` is for proxies that speak the PROXY protocol: "proxy+" in front of anything else. */
+bool config_wants_proxy(const char *item);
+/* Splits an optional "proxy+", then an optional "http://", "https://", "ws://" or "wss://" off an address. The rest is what
+ * net_listen takes. */
 enum config_scheme config_split_address(const char *item, struct slice *address);
 /* Whether the listener `item` speaks TLS: as its scheme says, else where certificates are configured and it is no unix socket. */
 bool config_wants_tls(const struct config *c, const char *item);

@@ -18,7 +18,7 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .type = CONFIG_LIST, .initial = "localhost:8765", .flag = "--listen",
         .help = "Addresses to listen on: HOST:PORT, [V6]:PORT, *:PORT (every interface), PORT (localhost) or unix:/PATH; "
                 "port 0 picks one. http:// or https:// in front decides for or against TLS where some listeners use it "
-                "and some do not."},
+                "and some do not. proxy+ in front of all that is for proxies that send PROXY headers, and for nobody else (see proxies)."},
     [CONFIG_TLS] = {.name = "tls",
         .type = CONFIG_LIST, .initial = "", .flag = "--tls",
         .help = "Certificates, each CERT,KEY (PEM files, the chain in CERT). The first is the default, others are chosen "
@@ -35,15 +35,15 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .help = "A PEM file with the lists of client certificates that were revoked (CRL), one for each authority."},
     [CONFIG_ORIGINS] = {.name = "origins",
         .type = CONFIG_LIST, .initial = "", .live = true,
-        .help = "Whose pages may connect besides the server's own: https://app.example, https://*.example (one label), null (files, "
-                "sandboxed frames), * (any). Requests of others that carry an Origin get 403."},
+        .help = "Whose pages may use the server besides its own: https://app.example, https://*.example (exactly one label), null "
+                "(files, sandboxed frames), * (any). Requests of others that carry an Origin get 403."},
     [CONFIG_ALLOW] = {.name = "allow",
         .type = CONFIG_LIST, .initial = "", .live = true,
-        .help = "Addresses of clients that may connect: 192.0.2.7, 10.0.0.0/8, 2001:db8::/32. Without any, all that are not in deny. "
-                "Where both lists hold an address, the smaller network counts."},
+        .help = "Addresses of clients that may connect: 192.0.2.7, 10.0.0.0/8, 2001:db8::/32, unix. Without any, all that are not in "
+                "deny; with one, nobody else. Where both lists hold an address, the smaller network counts."},
     [CONFIG_DENY] = {.name = "deny",
         .type = CONFIG_LIST, .initial = "", .live = true,
-        .help = "Addresses of clients that may not connect."},
+        .help = "Addresses of clients that may not connect; a reload closes what they have open, WebSockets with 1008."},
     [CONFIG_PROXIES] = {.name = "proxies",
         .type = CONFIG_LIST, .initial = "", .live = true,
         .help = "Addresses of the proxies in front, or unix, whose word about the client counts: X-Forwarded-For, X-Forwarded-Proto, "

@@ -129,6 +129,31 @@ int config_reload(const struct config *old, struct config **out, char **error)
     return 0;
 }
 
+/* Whether somebody in `proxies` can come to the proxy+ listener `item` at all: only "unix" comes by a unix socket. */
+static bool has_proxy_for(const struct config *c, const char *item)
+{
+    struct slice address;
+    config_split_address(item, &address);
+    bool local = address.len > 5 && memcmp(address.data, "unix:", 5) == 0;
+    for (const char *const *proxy = config_list(c, CONFIG_PROXIES); *proxy; proxy++)
+        if ((strcmp(*proxy, "unix") == 0) == local)
+            return true;
+    return false;
+}
+
+static int check_listener(const struct config *c, const char *item, char **error)
+{
+    if (config_wants_tls(c, item) && config_list_count(c, CONFIG_TLS) == 0)
+        return config_fail(error, MT_EINVALID, "listen = \"%s\" asks for TLS, but there is no certificate: set tls to CERT,KEY",
+                           item);
+    if (config_wants_proxy(item) && !has_proxy_for(c, item))
+        return config_fail(error, MT_EINVALID,
+                           "listen = \"%s\" is for proxies only, but proxies has none that could come there: set proxies to their "
+                           "addresses, or to unix for those that come by a unix socket",
+                           item);
+    return 0;
+}
+
 int config_access(const struct config *c, struct access **out, char **error)
 {
     const struct access_lists lists = {
@@ -156,12 +181,13 @@ static int check_access(const struct config *c, char **error)
 int config_check(const struct config *c, char **error)
 {
     const char *const *item = config_list(c, CONFIG_LISTEN);
+    int rc = 0;
     if (!*item)
         return config_fail(error, MT_EINVALID, "listen is empty: the server needs at least one address");
-    for (; *item; item++)
-        if (config_wants_tls(c, *item) && config_list_count(c, CONFIG_TLS) == 0)
-            return config_fail(error, MT_EINVALID,
-                               "listen = \"%s\" asks for TLS, but there is no certificate: set tls to CERT,KEY", *item);
+    for (; rc == 0 && *item; item++)
+        rc = check_listener(c, *item, error);
+    if (rc)
+        return rc;
     if (config_text(c, CONFIG_STORE_FILE) && config_text(c, CONFIG_STORE_URL))
         return config_fail(error, MT_EINVALID, "store.file and store.url are both set: tide.store lives in one place");
     return check_access(c, error);

@@ -299,8 +299,7 @@ static int check_item(const struct config_key *key, const char *item, char **err
     if (key == &config_keys[CONFIG_LISTEN] && !is_address(item))
         return config_fail(error, MT_EINVALID,
                            "%s = \"%s\" is not an address such as 127.0.0.1:8765, [::1]:8765, localhost:8765, *:8765, 8765 or "
-                           "unix:/PATH (ports: "
-                           "0 to 65535, paths: up to 107 bytes)",
+                           "unix:/PATH, with proxy+ in front where PROXY headers come (ports: 0 to 65535, paths: up to 107 bytes)",
                            key->name, item);
     return 0;
 }

@@ -61,7 +61,8 @@ static int serve(struct server *server)
 static void warn_of_few_files(const struct config *config)
 {
     bool has_files = config_text(config, CONFIG_FILES_FOLDER) != NULL;
-    size_t each = config_number(config, CONFIG_HTTP_CONNECTIONS) + (has_files ? config_number(config, CONFIG_FILES_OPEN) : 0);
+    size_t each = config_number(config, CONFIG_HTTP_CONNECTIONS) + config_number(config, CONFIG_LIMITS_WAITING) +
+                  (has_files ? config_number(config, CONFIG_FILES_OPEN) : 0);
     size_t wanted = config_number(config, CONFIG_LIMITS_CONNECTIONS);
     size_t fit = signals_prepare_process(wanted, each * config_number(config, CONFIG_WORKERS));
     if (fit < wanted && config_source(config, CONFIG_LIMITS_CONNECTIONS) != CONFIG_DEFAULT)

@@ -66,14 +66,16 @@ static int put_server(const struct report *r, struct buf *out)
 static int put_net(const struct worker_stats *s, struct buf *out)
 {
     const struct count now[] = {
-        {"connections", s->connections}, {"sessions", s->sessions}, {"people", s->people}, {"rooms", s->rooms}};
+        {"connections", s->connections}, {"sessions", s->sessions}, {"people", s->people}, {"rooms", s->rooms}, {"in_line", s->in_line}};
     const struct net_stats *n = &s->net;
     const struct count sum[] = {
         {"accepted", n->accepted},     {"refused", n->refused},         {"upgraded", n->upgraded},
         {"closed", n->closed},         {"messages_in", n->messages_in}, {"messages_out", n->messages_out},
         {"bytes_in", n->bytes_in},     {"bytes_out", n->bytes_out},     {"dropped", n->dropped},
         {"overflowed", n->overflowed}, {"malformed", n->malformed},     {"accept_pauses", n->accept_pauses},
-        {"denied", n->denied},         {"foreign", n->foreign}};
+        {"delayed", n->delayed},       {"flooded", n->flooded},         {"limited", n->limited},
+        {"unserved", n->unserved},     {"denied", n->denied},           {"foreign", n->foreign},
+        {"proxy_refused", n->proxy_refused}};
     int rc = PUT_COUNTS(out, "now", now);
     return rc ? rc : PUT_COUNTS(out, "net", sum);
 }

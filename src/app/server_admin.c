@@ -263,7 +263,7 @@ static int control_name(const struct server *s, struct buf *out)
 {
     const char *port = NULL, *address;
     for (size_t i = 0; !port && (address = server_address(s, i)); i++)
-        if (strncmp(address, "unix:", 5) != 0)
+        if (!strstr(address, "unix:"))
             port = strrchr(address, ':') + 1;
     int rc = port ? buf_addf(out, "moontide-%s.sock", port) : buf_addf(out, "moontide-%ld.sock", (long)getpid());
     return rc ? rc : buf_add_byte(out, '\0');

@@ -42,41 +42,39 @@ void server_set_reload_limits(struct server *s)
                                  });
 }
 
-/* On its way to a worker. */
-struct net_settings {
-    struct net_options limits;
-    struct access *access; /* one reference */
-};
-
-static void free_net_settings(struct net_settings *n)
+static void set_limits(struct worker *w, void *arg)
 {
-    access_unref(n->access);
-    mem_free(n);
+    if (w)
+        worker_set_limits(w, arg);
+    mem_free(arg);
 }
 
-static void set_net_settings(struct worker *w, void *arg)
+static void post_limits(struct worker *w, const struct net_options *limits)
 {
-    struct net_settings *n = arg;
-    if (w) {
-        worker_set_limits(w, &n->limits);
-        worker_set_access(w, n->access);
-    }
-    free_net_settings(n);
+    struct net_options *copy = mem_alloc(sizeof(*copy));
+    if (copy)
+        *copy = *limits;
+    if (!copy || worker_post(w, set_limits, copy) != 0)
+        mem_free(copy);
 }
 
-static void post_net_settings(struct server *s, size_t worker, const struct net_options *limits)
+static void set_access(struct worker *w, void *arg)
 {
-    struct net_settings *n = mem_alloc(sizeof(*n));
-    if (n) {
-        *n = (struct net_settings){*limits, access_ref(s->access)};
-        if (worker_post(s->workers[worker], set_net_settings, n) == 0)
-            return;
-        free_net_settings(n);
-    }
-    log_error(s->log, NULL, "worker %zu goes on with the old limits and lists of addresses: out of memory", worker + 1);
+    if (w)
+        net_set_access(worker_net(w), arg);
+    access_unref(arg);
 }
 
-static void apply_config(struct server *s)
+/* Somebody who was banned would go on there, so it is told. */
+static void post_access(struct server *s, size_t i, struct access *a)
+{
+    if (worker_post(s->workers[i], set_access, access_ref(a)) == 0)
+        return;
+    access_unref(a);
+    log_error(s->log, NULL, "worker %zu goes on with the old allow, deny, proxies and origins: out of memory", i + 1);
+}
+
+static void apply_config(struct server *s, struct access *access)
 {
     enum log_level level;
     struct net_options limits;
@@ -88,30 +86,31 @@ static void apply_config(struct server *s)
         log_set_level(s->log, level);
     server_set_reload_limits(s);
     worker_read_limits(s->current, &limits);
-    for (size_t i = 0; i < s->worker_count; i++)
-        post_net_settings(s, i, &limits);
+    for (size_t i = 0; i < s->worker_count; i++) {
+        post_limits(s->workers[i], &limits);
+        post_access(s, i, access);
+    }
 }
 
 static int renew_config(struct server *s, struct buf *why)
 {
     struct config *fresh = NULL;
+    struct access *access = NULL;
     char *error = NULL;
     if (!config_path(s->config))
         return 0; /* flags and environment cannot change */
-    struct access *access = NULL;
     int rc = config_reload(s->config, &fresh, &error);
     if (rc == 0 && (rc = config_access(fresh, &access, &error)) != 0)
         config_destroy(fresh);
     if (rc == 0) {
         config_destroy(s->current);
         s->current = fresh;
-        access_unref(s->access);
-        s->access = access;
-        apply_config(s);
+        apply_config(s, access);
         log_info(s->log, NULL, "reloaded %s", config_path(fresh));
     } else {
         report_kept(s, why, "the settings were not reloaded, the old ones go on: %s", error ? error : err_text(rc));
     }
+    access_unref(access);
     mem_free(error);
     return rc;
 }

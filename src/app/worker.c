@@ -199,7 +199,8 @@ int worker_listen(struct worker *w, char **error)
     for (const char *const *item = config_list(c, CONFIG_LISTEN); rc == 0 && *item; item++) {
         struct slice address;
         config_split_address(*item, &address);
-        rc = net_listen(w->net, address, config_wants_tls(c, *item), error);
+        unsigned how = (config_wants_tls(c, *item) ? NET_TLS : 0) | (config_wants_proxy(*item) ? NET_PROXY : 0);
+        rc = net_listen(w->net, address, how, error);
     }
     return rc;
 }
@@ -374,11 +375,6 @@ void worker_set_limits(struct worker *w, const struct net_options *limits)
     net_set_options(w->net, &o);
 }
 
-void worker_set_access(struct worker *w, struct access *a)
-{
-    net_set_access(w->net, a);
-}
-
 struct dev *worker_dev(const struct worker *w)
 {
     return w->dev;
@@ -400,8 +396,13 @@ static void add_net_stats(struct net_stats *sum, const struct net_stats *n)
     sum->overflowed += n->overflowed;
     sum->malformed += n->malformed;
     sum->accept_pauses += n->accept_pauses;
+    sum->delayed += n->delayed;
+    sum->flooded += n->flooded;
+    sum->limited += n->limited;
+    sum->unserved += n->unserved;
     sum->denied += n->denied;
     sum->foreign += n->foreign;
+    sum->proxy_refused += n->proxy_refused;
 }
 
 static void add_script_stats(struct script_stats *sum, const struct script_stats *s)
@@ -425,6 +426,7 @@ void worker_stats_add(struct worker_stats *sum, const struct worker_stats *one)
     add_net_stats(&sum->net, &one->net);
     add_script_stats(&sum->script, &one->script);
     sum->sessions += one->sessions;
+    sum->in_line += one->in_line;
     sum->connections += one->connections;
     sum->people += one->people;
     sum->rooms += one->rooms;
@@ -433,7 +435,7 @@ void worker_stats_add(struct worker_stats *sum, const struct worker_stats *one)
 void worker_add_stats(const struct worker *w, struct worker_stats *sum)
 {
     const struct hub *hub = script_hub_of(w->script);
-    struct worker_stats own = {.sessions = net_count(w->net), .connections = hub_count(hub)};
+    struct worker_stats own = {.sessions = net_count(w->net), .in_line = net_waiting(w->net), .connections = hub_count(hub)};
     net_stats(w->net, &own.net);
     own.net.dropped += hub_dropped(hub); /* on the way to another worker */
     script_stats(w->script, &own.script);

@@ -76,13 +76,12 @@ void worker_settle(struct worker *w, uint64_t generation);
 void worker_drain(struct worker *w, uint64_t timeout_ms);
 /* The limits and times of `config` for what comes after. */
 void worker_set_limits(struct worker *w, const struct net_options *limits);
-/* net_set_access. */
-void worker_set_access(struct worker *w, struct access *a);
 
 struct worker_stats {
     struct net_stats net;
     struct script_stats script;
     size_t sessions, connections; /* open sockets, and those that speak WebSocket */
+    size_t in_line;               /* sockets that wait for a place */
     size_t people, rooms;
 };
 /* Add what this worker counts; people and rooms are those of all workers, and told by worker 1. */

@@ -7,10 +7,12 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/net_impl.h"
+#include "net/proxied.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,8 +25,8 @@ struct listener {
     struct loop_timer retry;    /* after a pause */
     struct address bound;       /* with the port that was chosen */
     int fd;
-    bool secure;
-    bool paused;                /* descriptors or net_options.connections ran out */
+    unsigned how;               /* NET_TLS, NET_PROXY */
+    bool paused;                /* descriptors or places in line ran out */
     struct seldom pauses;       /* lines about them: at the limit every close makes one */
     char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; empty for TCP, and where another worker does it */
     char address[160];          /* for net_address */
@@ -44,9 +46,7 @@ static int listen_fail(char **error, int rc, struct slice address, const char *w
 
 static void listen_tell_pause(struct listener *l, const char *why)
 {
-    uint64_t unsaid;
-
-    if (net_tells(l->net, &l->pauses, &unsaid))
+    if (seldom_count(&l->pauses, loop_now(l->net->loop)))
         log_warn(l->net->log, NULL, "accepting pauses: %s", why);
 }
 
@@ -78,30 +78,24 @@ void listen_resume_all(struct net *n)
     list_each(node, &n->listeners)
     {
         struct listener *l = list_entry(node, struct listener, node);
-        if (l->paused && net_shared_count(n->shared) < n->options.connections)
+        if (l->paused && arrive_has_room(n))
             listen_resume(l);
     }
 }
 
-static void accepted(struct listener *l, int fd, const struct address *peer)
+static void accepted(struct listener *l, int fd, const struct address *peer, bool place)
 {
-    struct ip ip;
-    const struct ip *from = ip_from_sockaddr(&peer->at.any, &ip) ? &ip : NULL;
-    struct session *s = session_may_open(l->net, from) ? session_create(l->net, fd, l->secure) : NULL;
-    if (!s) {
-        shared_give_socket(l->net->shared);
-        l->net->stats.refused++;
-        close(fd);
+    struct arrival a = {.fd = fd, .secure = l->how & NET_TLS, .proxied = l->how & NET_PROXY};
+
+    a.local = !ip_from_sockaddr(&peer->at.any, &a.ip);
+    if (session_may_open(l->net, a.local ? NULL : &a.ip)) {
+        arrive(l->net, &a, place);
         return;
     }
-    session_set_peer(s, from);
-    l->net->stats.accepted++;
-    if (host_adopt(l->net->host, s, fd)) {
-        l->net->stats.refused++;
-        session_kill(s);
-    } else if (!l->secure) {
-        session_start(s);
-    }
+    if (place)
+        shared_give_socket(l->net->shared);
+    l->net->stats.refused++;
+    close(fd);
 }
 
 static void listen_event(struct loop_fd *w, int events, void *arg)
@@ -109,17 +103,19 @@ static void listen_event(struct loop_fd *w, int events, void *arg)
     struct listener *l = arg;
 
     for (int i = 0; i < LISTEN_ACCEPTS_PER_TURN; i++) {
-        if (!shared_take_socket(l->net->shared, l->net->options.connections)) {
-            listen_pause(l, "limits.connections is reached");
+        bool place = arrive_has_place(l->net);
+        if (!place && !line_has_room(l->net)) {
+            listen_pause(l, l->net->options.waiting ? "limits.waiting is reached" : "limits.connections is reached");
             return;
         }
         struct address peer = {.len = sizeof peer.at};
         int fd = accept4(l->fd, &peer.at.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            accepted(l, fd, &peer);
+            accepted(l, fd, &peer, place);
             continue;
         }
-        shared_give_socket(l->net->shared);
+        if (place)
+            shared_give_socket(l->net->shared);
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
             listen_pause(l, "no free descriptors");
         else if (errno == ECONNABORTED || errno == EINTR)
@@ -149,7 +145,7 @@ static bool listener_owns_path(const struct net *n, const struct address *a)
 }
 
 /* A listener around a socket that listens, which it owns from here on, also when it fails. 0 or MT_ENOMEM. */
-static int listener_create(struct net *n, const struct address *a, int fd, bool secure)
+static int listener_create(struct net *n, const struct address *a, int fd, unsigned how)
 {
     struct listener *l = mem_zalloc(1, sizeof *l);
 
@@ -160,7 +156,7 @@ static int listener_create(struct net *n, const struct address *a, int fd, bool 
         return MT_ENOMEM;
     }
     l->net = n;
-    l->secure = secure;
+    l->how = how;
     l->fd = fd;
     l->bound = *a;
     list_init(&l->node);
@@ -172,36 +168,37 @@ static int listener_create(struct net *n, const struct address *a, int fd, bool 
         listener_destroy(l);
         return MT_ENOMEM;
     }
-    address_text(a, secure, l->address, sizeof l->address);
+    size_t at = (size_t)snprintf(l->address, sizeof l->address, "%s", how & NET_PROXY ? "proxy+" : "");
+    address_text(a, how & NET_TLS, l->address + at, sizeof l->address - at);
     list_add_tail(&n->listeners, &l->node);
     loop_fd_want(l->watch, LOOP_READ);
     return 0;
 }
 
 /* Listen on exactly one address; `a` gets the port that was bound. */
-static int listen_at(struct net *n, struct address *a, bool secure)
+static int listen_at(struct net *n, struct address *a, unsigned how)
 {
     int fd;
     enum address_share share = !n->several ? ADDRESS_ALONE : n->follows ? ADDRESS_FURTHER : ADDRESS_FIRST;
     int rc = address_listen(a, share, &fd);
 
-    return rc ? rc : listener_create(n, a, fd, secure);
+    return rc ? rc : listener_create(n, a, fd, how);
 }
 
 /* Both families on one port. Port 0: the first bind chooses; where the second family has that port in use, try another. A machine
  * without IPv6 listens on IPv4 only. */
-static int listen_both(struct net *n, uint32_t v4, struct in6_addr v6, int wanted, bool secure)
+static int listen_both(struct net *n, uint32_t v4, struct in6_addr v6, int wanted, unsigned how)
 {
     int rc = 0;
 
     for (int attempt = 0; attempt < 8; attempt++) {
         struct address a;
         address_v4(&a, v4, wanted);
-        if ((rc = listen_at(n, &a, secure)))
+        if ((rc = listen_at(n, &a, how)))
             return rc;
         struct listener *first = list_entry(n->listeners.prev, struct listener, node);
         address_v6(&a, v6, address_port(&a));
-        rc = listen_at(n, &a, secure);
+        rc = listen_at(n, &a, how);
         if (!rc)
             return 0;
         if (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT) {
@@ -216,14 +213,14 @@ static int listen_both(struct net *n, uint32_t v4, struct in6_addr v6, int wante
     return rc;
 }
 
-static int listen_unix(struct net *n, struct slice address, char **error)
+static int listen_unix(struct net *n, struct slice address, unsigned how, char **error)
 {
     struct address a;
 
     if (!address_unix(&a, (struct slice){address.data + 5, address.len - 5})) /* behind "unix:" */
         return listen_fail(error, MT_EINVALID, address, "a unix socket path has 1 to 107 bytes");
     address_sweep(&a);
-    int rc = listen_at(n, &a, false);
+    int rc = listen_at(n, &a, how);
     return rc ? listen_fail(error, rc, address, strerror(errno)) : 0;
 }
 
@@ -237,7 +234,7 @@ static bool parse_port(struct slice text, int *port)
     return true;
 }
 
-static int listen_host(struct net *n, struct slice host, int port, bool secure)
+static int listen_host(struct net *n, struct slice host, int port, unsigned how)
 {
     struct address a;
     struct in_addr v4;
@@ -245,9 +242,9 @@ static int listen_host(struct net *n, struct slice host, int port, bool secure)
     char text[INET6_ADDRSTRLEN + 1] = "";
 
     if (host.len == 0 || slice_is(host, SLICE("localhost")))
-        return listen_both(n, INADDR_LOOPBACK, in6addr_loopback, port, secure);
+        return listen_both(n, INADDR_LOOPBACK, in6addr_loopback, port, how);
     if (slice_is(host, SLICE("*")))
-        return listen_both(n, INADDR_ANY, in6addr_any, port, secure);
+        return listen_both(n, INADDR_ANY, in6addr_any, port, how);
     if (host.len >= sizeof text)
         return MT_EINVALID;
     memcpy(text, host.data, host.len);
@@ -257,17 +254,17 @@ static int listen_host(struct net *n, struct slice host, int port, bool secure)
         address_v6(&a, v6, port);
     else
         return MT_EINVALID;
-    return listen_at(n, &a, secure);
+    return listen_at(n, &a, how);
 }
 
-static int listen_text(struct net *n, struct slice address, bool tls, char **error)
+static int listen_text(struct net *n, struct slice address, unsigned how, char **error)
 {
     struct slice host = {address.data, 0}, port_text = address;
     int port;
 
     if (address.len > 5 && memcmp(address.data, "unix:", 5) == 0)
-        return listen_unix(n, address, error);
-    if (tls && !n->shared->tls)
+        return listen_unix(n, address, how & NET_PROXY, error);
+    if ((how & NET_TLS) && !n->shared->tls)
         return listen_fail(error, MT_EINVALID, address, "TLS needs a certificate");
     for (size_t i = address.len; i > 0; i--)
         if (address.data[i - 1] == ':') {
@@ -279,7 +276,7 @@ static int listen_text(struct net *n, struct slice address, bool tls, char **err
         host = (struct slice){host.data + 1, host.len - 2};
     if (!parse_port(port_text, &port))
         return listen_fail(error, MT_EINVALID, address, "expected HOST:PORT, [IPV6]:PORT, PORT or unix:PATH");
-    int rc = listen_host(n, host, port, tls);
+    int rc = listen_host(n, host, port, how);
     if (rc == MT_EINVALID)
         return listen_fail(error, rc, address, "the host must be an IP address, localhost or *");
     return rc ? listen_fail(error, rc, address, rc == MT_EBUSY ? "the port is in use" : strerror(errno)) : 0;
@@ -294,7 +291,7 @@ static int publish(struct net *n, struct list_node *last, size_t call)
 
     for (struct list_node *node = last->next; !rc && node != &n->listeners; node = node->next) {
         struct listener *l = list_entry(node, struct listener, node);
-        struct bound b = {.address = l->bound, .call = call, .takers = n->workers - 1, .fd = -1, .secure = l->secure};
+        struct bound b = {.address = l->bound, .call = call, .takers = n->workers - 1, .fd = -1, .how = l->how};
         if (l->unix_path[0] && (b.fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0)) < 0)
             return MT_EIO;
         rc = shared_add_bound(n->shared, &b);
@@ -309,12 +306,12 @@ static int listen_bound(struct net *n, struct bound *b)
 
     b->takers--;
     if (fd < 0)
-        return listen_at(n, &b->address, b->secure);
+        return listen_at(n, &b->address, b->how);
     if (b->takers > 0)
         fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     else
         b->fd = -1;
-    return fd < 0 ? MT_EIO : listener_create(n, &b->address, fd, b->secure);
+    return fd < 0 ? MT_EIO : listener_create(n, &b->address, fd, b->how);
 }
 
 /* All that worker 1 has bound in its net_listen of the same number. */
@@ -334,14 +331,14 @@ static int listen_follow(struct net *n, struct slice address, size_t call, char 
     return any ? 0 : listen_fail(error, MT_EINVALID, address, "worker 1 does not listen there");
 }
 
-int net_listen(struct net *n, struct slice address, bool tls, char **error)
+int net_listen(struct net *n, struct slice address, unsigned how, char **error)
 {
     struct list_node *last = n->listeners.prev;
     size_t call = n->listen_calls++;
 
     if (n->follows)
         return listen_follow(n, address, call, error);
-    int rc = listen_text(n, address, tls, error);
+    int rc = listen_text(n, address, how, error);
     if (rc || !n->several)
         return rc;
     rc = publish(n, last, call);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "net/access.h"
 #include "net/net_impl.h"
+#include "net/proxied.h"
 
 void net_defaults(struct net_options *o)
 {
@@ -26,19 +27,23 @@ void net_defaults(struct net_options *o)
     };
 }
 
-enum { QUIET_MS = 10000 };
-
-bool net_tells(struct net *n, struct seldom *kind, uint64_t *unsaid)
+void net_tell(struct net *n, struct seldom *kind, struct slice peer, const char *format, ...)
 {
-    uint64_t now = loop_now(n->loop);
+    const struct log_about about = {.peer = peer};
+    struct buf text = {0};
+    uint64_t count = seldom_count(kind, loop_now(n->loop));
+    va_list args;
 
-    if (now < kind->quiet_until) {
-        kind->unsaid++;
-        return false;
-    }
-    *unsaid = kind->unsaid;
-    *kind = (struct seldom){.quiet_until = now + QUIET_MS};
-    return true;
+    if (count == 0)
+        return;
+    va_start(args, format);
+    int rc = buf_addv(&text, format, args);
+    va_end(args);
+    if (!rc && count > 1)
+        rc = buf_addf(&text, "; %llu since the last such line", (unsigned long long)count);
+    if (!rc)
+        log_warn(n->log, &about, "%.*s", (int)text.len, (char *)text.data);
+    buf_fini(&text);
 }
 
 static void net_flush(void *arg)
@@ -88,10 +93,13 @@ int net_create(const struct net_config *c, struct net **out, char **error)
     n->follows = c->worker > 1;
     n->dirty_tail = &n->dirty;
     list_init(&n->listeners);
+    list_init(&n->proxied);
     list_init(&n->sessions);
     list_init(&n->woken);
     list_init(&n->ended);
     list_init(&n->drained);
+    line_init(n);
+    quota_set_rate(n->shared->addresses, &n->options.handshakes);
     int rc = net_init(n, c, error);
     if (rc) {
         net_destroy(n);
@@ -106,6 +114,8 @@ void net_destroy(struct net *n)
     if (!n)
         return;
     listen_close_all(n);
+    proxied_close_all(n);
+    line_clear(n);
     n->stopped = true;
     list_each(node, &n->sessions)
     {
@@ -127,6 +137,8 @@ void net_destroy(struct net *n)
 void net_stop_listening(struct net *n)
 {
     listen_close_all(n);
+    proxied_close_all(n);
+    line_clear(n); /* they were told nothing, and asked nothing that was read: as those that the system refuses now */
     n->stopped = true;
     list_each(node, &n->sessions)
     {
@@ -139,12 +151,24 @@ void net_stop_listening(struct net *n)
 void net_set_options(struct net *n, const struct net_options *o)
 {
     n->options = *o;
+    quota_set_rate(n->shared->addresses, &o->handshakes);
+    list_each(node, &n->sessions)
+    {
+        struct session *s = list_entry(node, struct session, in_net);
+        if (s->state == SESSION_OPEN)
+            session_rate_update(s);
+    }
     listen_resume_all(n);
 }
 
 size_t net_count(const struct net *n)
 {
     return n->count;
+}
+
+size_t net_waiting(const struct net *n)
+{
+    return n->line.count;
 }
 
 struct loop *net_loop(struct net *n)

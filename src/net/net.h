@@ -17,7 +17,7 @@ struct net_options {
     size_t outbox_limit;        /* 1 MiB queued per connection */
     size_t body_limit;          /* 1 MiB of one HTTP request body */
     size_t deflate_threshold;   /* 1024: messages below are not compressed; SIZE_MAX turns deflate off */
-    size_t connections;         /* open sockets of all nets that share; past it accepting pauses. 100000 */
+    size_t connections;         /* sockets served at once by all nets that share; past it they wait in line. 100000 */
     uint64_t handshake_timeout; /* 10000: TLS and request head together */
     uint64_t body_timeout;      /* 30000: from the head of a request to the end of its body */
     uint64_t idle_timeout;      /* 60000: HTTP keep-alive without a request */
@@ -25,11 +25,11 @@ struct net_options {
     uint64_t ping_interval;     /* 25000; 0 = no pings */
     uint64_t ping_timeout;      /* 10000: without any byte after a ping the session ends with 1006 */
     uint64_t outbox_grace;      /* 1000: how long an outbox may hold up to twice outbox_limit */
-    size_t waiting;             /* 1000: sockets in line for one of `connections`, per net */
-    uint64_t wait;              /* 5000: how long each waits */
-    size_t address_connections; /* sockets of one address; 0 = no limit */
+    size_t waiting;             /* 1000: sockets in line for one of `connections`, per net; past it accepting pauses */
+    uint64_t wait;              /* 5000: how long each waits, for 503 then */
+    size_t address_connections; /* sockets of one address (quota.h) in all nets that share, past it 429; 0 = no limit */
     struct rate messages, bytes; /* of one WebSocket session; none */
-    struct rate handshakes;     /* of one address; none */
+    struct rate handshakes;     /* of one address, past it 429; none */
     bool exceeded_closes;       /* past messages or bytes: close with 1008; false: read more slowly */
 };
 void net_defaults(struct net_options *o);
@@ -52,28 +52,40 @@ int net_create(const struct net_config *c, struct net **out, char **error);
 /* All sessions must be gone or are reset here (on_closed and on_gone come); listeners are closed. */
 void net_destroy(struct net *n);
 
+/* How a listener is spoken to. */
+enum {
+    NET_TLS = 1,  /* by TLS; needs a certificate */
+    NET_PROXY = 2 /* each connection begins with a PROXY header, in front of TLS too, and comes from one of the proxies */
+};
+
 /* Listen. With several workers worker 1 goes first, for each address, and fails where a port is in use; then the others call this
  * with the same texts in the same order, and listen on the ports that worker 1 got. All of that before any of them is at work.
  * An address: "127.0.0.1:8765", "[::1]:8765", "localhost:8765" (both), "*:8765" (all of both), ":8765" (as localhost), "8765",
- * "unix:/path". Port 0: any. 0, MT_EINVALID, MT_EBUSY (in use), MT_EDENIED, MT_EIO. */
-int net_listen(struct net *n, struct slice address, bool tls, char **error);
-/* URL-like text of the i-th bound address, "http://127.0.0.1:40123" or "https://...", "unix:/path"; NULL past the end. */
+ * "unix:/path". Port 0: any. `how`: a set of NET_*. 0, MT_EINVALID, MT_EBUSY (in use), MT_EDENIED, MT_EIO. */
+int net_listen(struct net *n, struct slice address, unsigned how, char **error);
+/* URL-like text of the i-th bound address, "http://127.0.0.1:40123" or "https://...", "unix:/path", with "proxy+" in front for NET_PROXY; NULL past the end. */
 const char *net_address(const struct net *n, size_t i);
 /* Stop accepting, and close the listeners. Sessions live on; idle keep-alive HTTP sockets close. */
 void net_stop_listening(struct net *n);
-/* Change the limits and times for what comes after. */
+/* Change the limits and times for what comes after; messages and bytes of open sessions too. */
 void net_set_options(struct net *n, const struct net_options *o);
 /* Who may connect from now on; takes a reference. Connections whose client is not admitted any more, or that could not be opened
  * now, are closed: WebSockets with 1008, others at once. */
 void net_set_access(struct net *n, struct access *a);
-size_t net_count(const struct net *n); /* sockets of this net that are open */
+size_t net_count(const struct net *n);   /* sockets of this net that are open, without those in line */
+size_t net_waiting(const struct net *n); /* in line for a place */
 struct loop *net_loop(struct net *n);
 
 /* Counters since the start, for status and tests. */
 struct net_stats {
     uint64_t accepted, refused, upgraded, closed, messages_in, messages_out, bytes_in, bytes_out, dropped, overflowed, malformed, accept_pauses;
+    uint64_t delayed;  /* times that a session was not read further because of its rates */
+    uint64_t flooded;  /* sessions that were closed with 1008 because of them */
+    uint64_t limited;  /* sockets and handshakes that got 429, or were closed, because their address has enough */
+    uint64_t unserved; /* sockets that waited in line for too long */
     uint64_t denied;  /* connections and requests from addresses that are not admitted, and connections closed by net_set_access */
     uint64_t foreign; /* requests from pages of other origins */
+    uint64_t proxy_refused; /* sockets of proxy+ listeners that were closed: from no proxy, without a header, with a wrong one, too slow */
 };
 void net_stats(const struct net *n, struct net_stats *out);
 #endif

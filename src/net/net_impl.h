@@ -7,9 +7,11 @@
 #ifndef MT_NET_NET_IMPL_H
 #define MT_NET_NET_IMPL_H
 #include "base/ip.h"
+#include "base/seldom.h"
 #include "net/address.h"
 #include "net/deflate.h"
 #include "net/net.h"
+#include "net/quota.h"
 #include "net/upgrade.h"
 
 #include <openssl/ssl.h>
@@ -24,30 +26,48 @@ struct listener;
 enum {
     NET_READ_SIZE = 128 * 1024, /* of the read buffer that all sessions of a worker share */
     NET_FILE_PIECE = 64 * 1024, /* of a static file at a time */
-    NET_PIPELINE_MAX = 64 * 1024 /* queued answers past which a pipelining client has to wait */
+    NET_PIPELINE_MAX = 64 * 1024, /* queued answers past which a pipelining client has to wait */
+    NET_RATED_READ = 16 * 1024, /* read at a time where rates may leave it waiting in memory */
+    NET_REFUSING_MAX = 1000, /* sockets past a limit that are being told so, per net */
+    NET_ADDRESSES_MAX = 65536 /* remembered for their handshakes alone */
 };
 
 /* What worker 1 listens on, for the other workers. */
 struct bound {
     struct address address; /* with the port that was chosen */
     size_t call;            /* which net_listen it came from, counted from 0 */
+    unsigned how;           /* NET_TLS, NET_PROXY */
     unsigned takers;        /* workers that have not taken it up yet */
     int fd;                 /* unix sockets: a copy of the descriptor, -1 when the last has taken it. TCP: -1 */
-    bool secure;
 };
 
 /* Addresses are written and read before the nets are at work, so they need no lock. */
 struct net_shared {
     struct tls_store *tls; /* certificates and ticket keys, NULL without TLS */
-    atomic_size_t sockets; /* open in all nets, and being accepted */
+    atomic_size_t sockets; /* with a place in any of the nets, and being accepted */
+    atomic_size_t waiting; /* in the lines of all nets */
+    struct quota *addresses; /* what each takes */
     struct bound *bounds;  /* owned */
     size_t bound_count;
 };
 
-/* What strangers can make happen as often as they like is told now and then. Zeroed memory is the start. */
-struct seldom {
-    uint64_t quiet_until; /* loop time */
-    uint64_t unsaid;      /* since the last line */
+/* An accepted socket that is no session yet. */
+struct arrival {
+    int fd;       /* owned */
+    bool secure;  /* through a TLS listener */
+    bool local;   /* a unix socket */
+    bool counted; /* for its address: quota_leave is owed */
+    bool proxied; /* a PROXY header is to come */
+    bool hidden, proxy_tls; /* as in struct session */
+    uint64_t handshake_ms;  /* what is left for TLS and the request head; 0: all of handshake_timeout */
+    struct ip ip; /* of the peer, or of the client that the PROXY header names */
+};
+
+/* Those that wait for a place. */
+struct line {
+    struct list_node waiters;
+    size_t count;
+    struct loop_timer tick; /* runs while somebody waits */
 };
 
 struct net {
@@ -60,6 +80,7 @@ struct net {
     struct lws_host *host;          /* owns the libwebsockets context */
     struct access *access;          /* one reference, never NULL */
     struct seldom denials, foreign, unclear; /* lines about addresses, origins, and proxies that name no client */
+    struct seldom unproxied;        /* lines about what came to proxy+ listeners */
     struct net_shared *shared;      /* borrowed: certificates, addresses, the count of all sockets */
     unsigned workers;               /* nets that share, at least 1 */
     bool several;                   /* more than 1 */
@@ -71,13 +92,17 @@ struct net {
     struct buf deflated;            /* the outgoing message at hand */
     unsigned char *read_buffer;     /* NET_READ_SIZE */
     struct list_node listeners;     /* struct listener */
+    struct list_node proxied;       /* struct proxied: sockets whose PROXY header is to come */
     struct list_node sessions;      /* every struct session */
     struct list_node woken;         /* sessions with read bytes to go on with (session->woken) */
     struct list_node ended;         /* sessions that owe on_closed or are to be reaped (session->ended) */
     struct list_node drained;       /* sessions that owe on_drain (session->drained) */
     struct session *dirty;          /* first of the sessions with bytes to flush, linked by next_dirty */
     struct session **dirty_tail;
-    size_t count;                   /* open sockets */
+    size_t count;                   /* open sockets, without those in line */
+    struct line line;
+    size_t refusing;                /* sessions that are told of a limit */
+    struct seldom delays, floods, crowds, lines, unserved; /* lines about rates, addresses and the waiting line */
     bool stopped;                   /* no longer listening */
     struct net_stats stats;
 };
@@ -94,6 +119,15 @@ enum session_state {
     SESSION_DEAD       /* to be reaped at the end of the turn */
 };
 
+/* Why a session gets an answer and nothing else. */
+enum refusal {
+    REFUSAL_NONE,
+    REFUSAL_ADDRESS, /* its address has too many sockets: 429 */
+    REFUSAL_FULL     /* waited in line for too long: 503 */
+};
+
+struct session_rates;
+
 /* One HTTP exchange; lives from the head to the end of the answer. */
 struct exchange {
     struct http_request request; /* slices into head */
@@ -103,6 +137,7 @@ struct exchange {
     struct http_chunks chunks;
     struct upgrade_deflate deflate; /* negotiated for an upgrade */
     bool upgrade, chunked_answer, keep_alive;
+    bool secure;                 /* the client came by TLS */
     int file;                    /* static file on its way, -1 for none */
     off_t file_at;
     uint64_t file_left;
@@ -123,6 +158,7 @@ struct session {
     struct loop_timer timer;     /* handshake, idle, ping or close, by state */
     struct outbox outbox;
     struct frame_decoder decoder;
+    struct session_rates *rates; /* how much it may send, NULL without limits */
     struct buf unread;           /* read from the socket, not consumed yet */
     struct buf message;          /* fragments of the message under way */
     struct buf record;           /* TLS bytes that SSL_write wants to see again */
@@ -135,6 +171,7 @@ struct session {
     uint16_t close_code;         /* for on_closed */
     uint8_t state;               /* enum session_state */
     uint8_t deflate_bits;        /* window we compress with, 0 without permessage-deflate */
+    uint8_t refusal;             /* enum refusal; one that is refused has no place among the connections */
     bool is_dirty : 1;           /* in net->dirty */
     bool want_drain : 1;         /* the owner waits for an empty outbox */
     bool accepted : 1;           /* WebSocket: on_closed is owed or was told */
@@ -145,9 +182,13 @@ struct session {
     bool write_shut : 1;         /* the write side was shut down */
     bool blocked : 1;            /* the socket takes no more bytes now */
     bool secure : 1;             /* came in through a TLS listener */
+    bool proxy_tls : 1;          /* the client came by TLS to a proxy that said so in its PROXY header */
+    bool hidden : 1;             /* a proxy did not say who the client is: what its requests say of that is not believed either */
     bool from_unix : 1;          /* the other end is a unix socket */
     bool unix_client : 1;        /* and so is the client: no proxy has named another */
     bool loopback : 1;           /* the client is on this machine */
+    bool counts_from : 1;        /* for the address in `from`: quota_leave is owed */
+    bool counts_client : 1;      /* for the one in `ip`, which no request changes after that */
     bool ping_waits : 1;         /* a ping is out and nothing was received since */
     bool served : 1;             /* at least one request was answered: idle_timeout applies */
     bool want_write : 1;         /* TLS wants POLLOUT to go on reading */
@@ -158,8 +199,7 @@ struct session {
 };
 
 /* ---- session.c: life, bytes in and out ---- */
-/* For a socket that shared_take_socket has counted; the session gives that back. NULL when memory runs out; the caller hands fd
- * to the host. */
+/* NULL when memory runs out; the caller hands fd to the host. At its end comes arrive_gone. */
 struct session *session_create(struct net *n, int fd, bool secure);
 /* Who is at the other end of the connection: `ip` NULL is a unix socket. Until a proxy says otherwise that is the client. */
 void session_set_peer(struct session *s, const struct ip *ip);
@@ -200,15 +240,51 @@ size_t session_ws_consume(struct session *s, unsigned char *data, size_t len);
 void session_ws_opened(struct session *s);
 void session_ws_timer(struct session *s);
 void session_ws_fail(struct session *s, unsigned code, const char *reason); /* the peer broke a rule: close frame, then linger */
+void session_ws_end(struct session *s, unsigned code, const char *reason); /* the same where no rule was broken */
 void session_ws_sent(struct session *s);                      /* the outbox is empty: tell of dropped messages */
 
+/* ---- session_rate.c: only session_rate_set and _update for sessions without s->rates ---- */
+/* The limits of its route; those of net_options count besides. 0 or MT_ENOMEM. */
+int session_rate_set(struct session *s, const struct rate *messages, const struct rate *bytes);
+void session_rate_update(struct session *s); /* net_options have changed */
+/* Before more of what was read is looked at. False: reading is paused until there is room again. */
+bool session_rate_ready(struct session *s);
+/* After `bytes` were taken, with so many whole messages. False: the session was ended with 1008. */
+bool session_rate_charge(struct session *s, unsigned messages, size_t bytes);
+void session_rate_free(struct session *s);
+
+/* ---- arrive.c ---- */
+/* Take a place, before accept(); false: whoever comes has to wait in line. */
+bool arrive_has_place(struct net *n);
+bool arrive_has_room(const struct net *n); /* for one more socket, with a place or in line */
+void arrive(struct net *n, struct arrival *a, bool place);        /* `place`: arrive_has_place took one */
+void arrive_begin(struct net *n, struct arrival *a);              /* with a place */
+void arrive_refuse(struct net *n, struct arrival *a, enum refusal why);
+void arrive_drop(struct net *n, struct arrival *a);               /* close it */
+void arrive_leave(struct net *n, struct arrival *a);              /* it is about to get another address, or to end */
+void arrive_gone(struct session *s);                              /* gives back what it had */
+void arrive_answer(struct session *s);                            /* to the request of a session that is refused */
+/* The other end of the connection is about to get another address. */
+void arrive_moves(struct session *s);
+/* A handshake, its client is known. False: that has enough, and heard so. */
+bool arrive_handshake(struct session *s);
+
+/* ---- line.c ---- */
+void line_init(struct net *n);
+bool line_has_room(const struct net *n);
+int line_add(struct net *n, const struct arrival *a); /* 0; MT_ENOMEM or MT_EIO, and the socket stays the caller's */
+void line_serve(struct net *n);       /* with the places that are free */
+void line_place_freed(struct net *n); /* by a session of this net */
+void line_clear(struct net *n);       /* close all */
+
 /* ---- net.c ---- */
-/* Whether to write a line now, at most one in ten seconds; then *unsaid are those that were left out before it. */
-bool net_tells(struct net *n, struct seldom *kind, uint64_t *unsaid);
+/* A warning about a client, as seldom.h says. */
+void net_tell(struct net *n, struct seldom *kind, struct slice peer, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* ---- listen.c ---- */
 void listen_close_all(struct net *n);
-void listen_resume_all(struct net *n); /* after a socket was closed: accepting may go on */
+void listen_resume_all(struct net *n); /* where there is room: accepting goes on */
 
 /* ---- lws_host.c: the only file that includes libwebsockets ---- */
 int host_create(struct net *n, char **error);
@@ -220,9 +296,13 @@ void host_close(struct session *s);
 
 /* ---- shared.c ---- */
 /* Count one more socket; false at the limit. Taken before accept(), so that the workers never pass it together: what one holds
- * for the moment may make another pause without need. Given back when the session is reaped. Any thread. */
+ * for the moment may make a client of another wait in line without need, for a moment. Given back when the session is reaped.
+ * Any thread. */
 bool shared_take_socket(struct net_shared *s, size_t limit);
 void shared_give_socket(struct net_shared *s);
+void shared_enter_line(struct net_shared *s);
+void shared_leave_line(struct net_shared *s);
+size_t shared_waiting(const struct net_shared *s); /* in all lines. Any thread */
 int shared_add_bound(struct net_shared *s, const struct bound *b); /* takes b->fd, also when it fails: MT_ENOMEM */
 struct bound *shared_bound(struct net_shared *s, size_t i);        /* NULL past the end */
 

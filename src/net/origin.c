@@ -70,8 +70,9 @@ static bool split_port(struct slice text, struct slice *host, unsigned *port)
     *host = (struct slice){text.data, colon ? (size_t)(colon - text.data) : text.len};
     if (!colon)
         return true;
-    if (!slice_to_uint((struct slice){colon + 1, text.len - host->len - 1}, 65535, &number) || number == 0)
-        return false;
+    struct slice digits = {colon + 1, text.len - host->len - 1};
+    if (!slice_to_uint(digits, 65535, &number) || digits.data[0] == '0')
+        return false; /* no port is 0, and none is written with one in front */
     *port = (unsigned)number;
     return true;
 }

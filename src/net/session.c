@@ -38,6 +38,7 @@ struct session *session_create(struct net *n, int fd, bool secure)
 
 void session_set_peer(struct session *s, const struct ip *ip)
 {
+    arrive_moves(s);
     s->from_unix = !ip;
     s->from = ip ? *ip : (struct ip){{0}};
     session_set_client(s, ip);
@@ -268,11 +269,13 @@ static void session_read(struct session *s)
 {
     struct net *n = s->net;
 
+    size_t most = s->rates ? NET_RATED_READ : NET_READ_SIZE;
+
     do {
         size_t have = s->unread.len;
         if (have)
             memcpy(n->read_buffer, s->unread.data, have);
-        ssize_t got = have < NET_READ_SIZE ? transport_read(s, n->read_buffer + have, NET_READ_SIZE - have) : TRANSPORT_AGAIN;
+        ssize_t got = have < most ? transport_read(s, n->read_buffer + have, most - have) : TRANSPORT_AGAIN;
         if (got == TRANSPORT_AGAIN)
             break;
         if (got <= 0) {
@@ -491,10 +494,11 @@ static void session_reap(struct session *s)
     buf_fini(&s->unread);
     buf_fini(&s->message);
     buf_fini(&s->record);
+    session_rate_free(s);
+    arrive_gone(s);
     mem_free(s->close_reason);
     mem_free(s);
     n->count--;
-    shared_give_socket(n->shared);
     n->stats.closed++;
 }
 
@@ -523,6 +527,7 @@ static void serve_ended(struct net *n)
         if (s->state == SESSION_DEAD)
             session_reap(s);
     }
+    line_place_freed(n);
     listen_resume_all(n);
 }
 

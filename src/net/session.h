@@ -10,6 +10,7 @@
  */
 #ifndef MT_NET_SESSION_H
 #define MT_NET_SESSION_H
+#include "base/bucket.h"
 #include "net/frame.h"
 #include "net/http.h"
 #include "net/outbox.h"
@@ -22,6 +23,7 @@ struct net;
 struct session_request {
     const struct http_request *http;
     struct slice body;     /* whole, decoded; empty for handshakes */
+    bool secure;           /* the client came by TLS, here or to a proxy that is believed */
     bool upgrade;          /* a checked WebSocket handshake: answer with session_accept or an error status */
 };
 
@@ -34,6 +36,7 @@ struct session_accept {
     const struct session_header *headers; /* extra response headers */
     size_t header_count;
     size_t message_limit;               /* bytes of one message, after inflating; 0 = the default of net */
+    struct rate messages, bytes;        /* what the client may send; the limits of net count besides. Zero: only they */
 };
 
 struct session_events {

@@ -8,28 +8,6 @@
 
 enum { LOGGED_MAX = 200 }; /* bytes of what a client sent */
 
-/* One line of a kind now and then, with the number of those that were left out. */
-static void tell(struct net *n, struct seldom *kind, struct slice peer, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-static void tell(struct net *n, struct seldom *kind, struct slice peer, const char *format, ...)
-{
-    const struct log_about about = {.peer = peer};
-    struct buf text = {0};
-    uint64_t unsaid;
-    va_list args;
-
-    if (!net_tells(n, kind, &unsaid))
-        return;
-    va_start(args, format);
-    int rc = buf_addv(&text, format, args);
-    va_end(args);
-    if (!rc && unsaid)
-        rc = buf_addf(&text, " (and %llu more since the last line of this kind)", (unsigned long long)unsaid);
-    if (!rc)
-        log_warn(n->log, &about, "%.*s", (int)text.len, (char *)text.data);
-    buf_fini(&text);
-}
-
 static const struct ip *other_end(const struct session *s)
 {
     return s->from_unix ? NULL : &s->from;
@@ -51,7 +29,7 @@ bool session_may_open(struct net *n, const struct ip *peer)
     n->stats.denied++;
     if (peer)
         ip_text(peer, text);
-    tell(n, &n->denials, slice_of(text), "a connection was closed: allow and deny do not admit its address");
+    net_tell(n, &n->denials, slice_of(text), "a connection was closed: allow and deny do not admit its address");
     return false;
 }
 
@@ -70,7 +48,7 @@ static bool find_client(struct session *s)
 {
     struct ip client;
 
-    switch (access_client(s->net->access, other_end(s), &s->exchange->request, &client)) {
+    switch (s->hidden ? ACCESS_SILENT : access_client(s->net->access, other_end(s), &s->exchange->request, &client)) {
     case ACCESS_CLIENT:
         set_client(s, &client);
         return true;
@@ -79,7 +57,7 @@ static bool find_client(struct session *s)
         return true;
     default:
         set_client(s, other_end(s));
-        tell(s->net, &s->net->unclear, session_peer(s),
+        net_tell(s->net, &s->net->unclear, session_peer(s),
              "a proxy named no client, or two: let it set both X-Forwarded-For and X-Real-IP, or remove the one that it does not "
              "set");
         session_http_fail(s, 400, "the proxy in front does not tell who the client is");
@@ -92,7 +70,7 @@ static bool is_admitted(struct session *s)
     if (access_admits(s->net->access, client_of(s)))
         return true;
     s->net->stats.denied++;
-    tell(s->net, &s->net->denials, session_peer(s), "a request was refused: allow and deny do not admit its address");
+    net_tell(s->net, &s->net->denials, session_peer(s), "a request was refused: allow and deny do not admit its address");
     session_http_refuse(s, 403, "", "this address may not use this server");
     return false;
 }
@@ -106,21 +84,29 @@ static struct slice cut(struct slice s)
 static bool is_page_welcome(struct session *s)
 {
     const struct http_request *r = &s->exchange->request;
-    bool secure = access_is_secure(s->net->access, other_end(s), r, s->secure);
+    bool secure = s->exchange->secure;
 
     if (access_origin(s->net->access, r, secure))
         return true;
     struct slice origin = cut(http_find(r, SLICE("Origin"))), host = cut(r->host);
     s->net->stats.foreign++;
-    tell(s->net, &s->net->foreign, session_peer(s),
+    net_tell(s->net, &s->net->foreign, session_peer(s),
          "a page of \"%.*s\" was refused at %s://%.*s: it is another origin, and not in the setting origins", (int)origin.len,
          origin.data, secure ? "https" : "http", (int)host.len, host.data);
     session_http_refuse(s, 403, "", "pages of this origin may not use this server");
     return false;
 }
 
+static bool came_by_tls(const struct session *s)
+{
+    bool secure = s->secure || s->proxy_tls;
+
+    return s->hidden ? secure : access_is_secure(s->net->access, other_end(s), &s->exchange->request, secure);
+}
+
 bool session_admit(struct session *s)
 {
+    s->exchange->secure = came_by_tls(s);
     return find_client(s) && is_admitted(s) && is_page_welcome(s);
 }
 

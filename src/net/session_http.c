@@ -330,7 +330,9 @@ int session_accept(struct session *s, const struct session_accept *a)
         return MT_EINVALID;
     if (s->net->options.deflate_threshold != SIZE_MAX)
         upgrade_deflate(&s->exchange->request, &s->exchange->deflate);
-    int rc = put_101(s, &out, a);
+    int rc = session_rate_set(s, &a->messages, &a->bytes);
+    if (!rc)
+        rc = put_101(s, &out, a);
     if (!rc)
         rc = push_bytes(s, out.data, out.len);
     buf_fini(&out);
@@ -363,7 +365,7 @@ static int keep_head(struct exchange *e, const char *data, size_t len)
 static void tell_request(struct session *s)
 {
     struct exchange *e = s->exchange;
-    struct session_request r = {.http = &e->request, .body = buf_slice(&e->body), .upgrade = e->upgrade};
+    struct session_request r = {.http = &e->request, .body = buf_slice(&e->body), .secure = e->secure, .upgrade = e->upgrade};
 
     s->state = SESSION_PENDING;
     s->told = true;
@@ -379,6 +381,10 @@ static void head_done(struct session *s, bool more)
     const char *reason = "";
 
     e->keep_alive = r->keep_alive;
+    if (s->refusal) {
+        arrive_answer(s);
+        return;
+    }
     if (!session_admit(s))
         return;
     /* also without Connection: upgrade, which such a client forgot: it hears so instead of getting a page */
@@ -389,7 +395,7 @@ static void head_done(struct session *s, bool more)
             session_http_fail(s, status, reason);
         else if (more)
             session_http_fail(s, 400, "bytes came before the handshake was answered");
-        else
+        else if (arrive_handshake(s))
             tell_request(s);
         return;
     }

@@ -60,16 +60,17 @@ void session_ws_timer(struct session *s)
     }
 }
 
+/* The answer to the ping that is out? Others are unsolicited: heartbeats of the peer's. */
+static bool is_answer(const struct session *s, const struct frame_part *p)
+{
+    return s->ping_at && p->len == sizeof s->ping_at && memcmp(p->data, &s->ping_at, sizeof s->ping_at) == 0;
+}
+
 static void take_pong(struct session *s, const struct frame_part *p)
 {
-    uint64_t stamp;
-
-    if (p->len != sizeof stamp || !s->ping_at)
-        return; /* unsolicited: a heartbeat of the peer's */
-    memcpy(&stamp, p->data, sizeof stamp);
-    if (stamp != s->ping_at)
+    if (!is_answer(s, p))
         return;
-    s->latency = (float)((double)(clock_us() - stamp) / 1e6);
+    s->latency = (float)((double)(clock_us() - s->ping_at) / 1e6);
     s->ping_at = 0;
     if (s->state == SESSION_OPEN)
         session_set_timer(s, s->net->options.ping_interval);
@@ -87,9 +88,8 @@ static void take_ping(struct session *s, const struct frame_part *p)
 
 /* ---- closing ---- */
 
-void session_ws_fail(struct session *s, unsigned code, const char *reason)
+void session_ws_end(struct session *s, unsigned code, const char *reason)
 {
-    s->net->stats.malformed++;
     if (s->state == SESSION_OPEN) {
         push_close(s, code, slice_of(reason));
         session_owe_closed(s, code, slice_of(reason));
@@ -99,6 +99,12 @@ void session_ws_fail(struct session *s, unsigned code, const char *reason)
     s->state = SESSION_LINGER; /* what it sends from here on cannot be understood */
     session_set_timer(s, s->net->options.close_timeout);
     session_finish(s);
+}
+
+void session_ws_fail(struct session *s, unsigned code, const char *reason)
+{
+    s->net->stats.malformed++;
+    session_ws_end(s, code, reason);
 }
 
 /* The peer's close frame: our answer, or the answer to ours. */
@@ -240,6 +246,20 @@ static void take_data(struct session *s, const struct frame_part *p)
         buf_fini(&s->message);
 }
 
+/* Messages that a part counts for where their rate is limited. Fragments are bytes; the answer to our ping we have asked for. */
+static unsigned messages_of(const struct session *s, const struct frame_part *p)
+{
+    switch (p->op) {
+    case FRAME_TEXT:
+    case FRAME_BINARY:
+        return p->last;
+    case FRAME_PONG:
+        return !is_answer(s, p);
+    default:
+        return p->op == FRAME_PING;
+    }
+}
+
 size_t session_ws_consume(struct session *s, unsigned char *data, size_t len)
 {
     size_t at = 0;
@@ -247,6 +267,9 @@ size_t session_ws_consume(struct session *s, unsigned char *data, size_t len)
     while ((s->state == SESSION_OPEN && s->pauses == 0) || s->state == SESSION_CLOSING) {
         struct frame_part part;
         size_t used = 0;
+        bool limited = s->rates && s->state == SESSION_OPEN;
+        if (limited && at < len && !session_rate_ready(s))
+            break;
         int rc = frame_next(&s->decoder, data + at, len - at, &used, &part);
         at += used;
         if (rc < 0) {
@@ -255,6 +278,8 @@ size_t session_ws_consume(struct session *s, unsigned char *data, size_t len)
         }
         if (rc == 0)
             break;
+        if (limited && !session_rate_charge(s, messages_of(s, &part), used))
+            return len;
         switch (part.op) {
         case FRAME_TEXT:
         case FRAME_BINARY:
@@ -378,8 +403,11 @@ void session_pause(struct session *s)
 
 void session_resume(struct session *s)
 {
-    if (s->pauses && --s->pauses == 0)
-        session_wake(s);
+    if (s->pauses == 0 || --s->pauses > 0)
+        return;
+    if (s->ping_waits && s->state == SESSION_OPEN)
+        session_set_timer(s, s->net->options.ping_timeout); /* the clock stood still: the answer may be in what comes now */
+    session_wake(s);
 }
 
 bool session_is_open(const struct session *s)

@@ -16,6 +16,12 @@ struct net_shared *net_shared_create(const struct net_tls_file *tls, size_t coun
     if (!s)
         return NULL;
     atomic_init(&s->sockets, 0);
+    atomic_init(&s->waiting, 0);
+    s->addresses = quota_create(NET_ADDRESSES_MAX);
+    if (!s->addresses) {
+        net_shared_destroy(s);
+        return NULL;
+    }
     if (count && tls_store_create(tls, count, clock_ms, &s->tls, error)) {
         net_shared_destroy(s);
         return NULL;
@@ -32,6 +38,7 @@ void net_shared_destroy(struct net_shared *s)
             close(s->bounds[i].fd);
     mem_free(s->bounds);
     tls_store_destroy(s->tls);
+    quota_destroy(s->addresses);
     mem_free(s);
 }
 
@@ -41,7 +48,7 @@ int net_shared_reload_tls(struct net_shared *s, char **error)
     return s->tls ? tls_store_reload(s->tls, error) : 0;
 }
 
-/* ---- the count of sockets: a number and nothing else, so its order to other memory does not matter ---- */
+/* ---- counts of sockets: numbers and nothing else, so their order to other memory does not matter ---- */
 
 size_t net_shared_count(const struct net_shared *s)
 {
@@ -59,6 +66,21 @@ bool shared_take_socket(struct net_shared *s, size_t limit)
 void shared_give_socket(struct net_shared *s)
 {
     atomic_fetch_sub_explicit(&s->sockets, 1, memory_order_relaxed);
+}
+
+void shared_enter_line(struct net_shared *s)
+{
+    atomic_fetch_add_explicit(&s->waiting, 1, memory_order_relaxed);
+}
+
+void shared_leave_line(struct net_shared *s)
+{
+    atomic_fetch_sub_explicit(&s->waiting, 1, memory_order_relaxed);
+}
+
+size_t shared_waiting(const struct net_shared *s)
+{
+    return atomic_load_explicit(&s->waiting, memory_order_relaxed);
 }
 
 /* ---- addresses ---- */

@@ -1,4 +1,5 @@
-/* shared.h - what the nets of one server share: certificates, keys of TLS tickets, addresses, and the count of open sockets.
+/* shared.h - what the nets of one server share: certificates, keys of TLS tickets, addresses, counts of sockets,
+ * and what each address takes.
  *
  * Made before the first net and destroyed after the last. Calls that are for any thread may come while the nets are at work.
  */
@@ -19,6 +20,6 @@ void net_shared_destroy(struct net_shared *s); /* NULL is allowed */
 /* Load the certificate files again: all are checked first, then they are swapped for new handshakes of all nets. On failure the
  * old stay: MT_ETLS or MT_ENOMEM, and *error. Reads files. Any thread. */
 int net_shared_reload_tls(struct net_shared *s, char **error);
-/* Sockets that are open in all nets. Any thread. */
+/* Sockets of all nets that have a place among net_options.connections. Any thread. */
 size_t net_shared_count(const struct net_shared *s);
 #endif

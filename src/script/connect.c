@@ -97,6 +97,8 @@ static int send_accept(const struct offer *o, const char *protocol)
     int rc;
 
     a.message_limit = o->level->message_limit ? o->level->message_limit : o->app->message_limit;
+    a.messages = o->level->messages.per_second > 0 ? o->level->messages : o->app->messages;
+    a.bytes = o->level->bytes.per_second > 0 ? o->level->bytes : o->app->bytes;
     if (o->accept && o->accept->header_count) {
         headers = list_headers(o->accept);
         if (!headers)

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RATE_MIN 0.001 /* a second */
+#define RATE_MAX 1e12
+
 /* What a key may hold. */
 enum key_type { KEY_HANDLER, KEY_FUNCTION_OR_TABLE, KEY_TABLE, KEY_INTEGER, KEY_NUMBER, KEY_BOOLEAN, KEY_ANY };
 
@@ -46,6 +49,14 @@ static const struct key app_keys[] = {
     {"actors", KEY_TABLE, NO_PLACE},
     {"jobs", KEY_TABLE, NO_PLACE},
     {"version", KEY_INTEGER, NO_PLACE},
+    {NULL, KEY_ANY, NO_PLACE},
+};
+static const struct key limit_keys[] = {
+    {"message_bytes", KEY_INTEGER, NO_PLACE},
+    {"messages_per_second", KEY_NUMBER, NO_PLACE},
+    {"messages_burst", KEY_NUMBER, NO_PLACE},
+    {"bytes_per_second", KEY_NUMBER, NO_PLACE},
+    {"bytes_burst", KEY_NUMBER, NO_PLACE},
     {NULL, KEY_ANY, NO_PLACE},
 };
 static const struct key room_keys[] = {
@@ -246,9 +257,30 @@ static void load_accepts(lua_State *L, int index, const char *where, struct leve
     lua_pop(L, 1);
 }
 
+/* WHAT_per_second and WHAT_burst of the table on top; as in the configuration a burst is two seconds' worth unless it is given. */
+static struct rate load_rate(lua_State *L, const char *path, const char *what)
+{
+    struct rate r = {0};
+    char name[32];
+
+    snprintf(name, sizeof(name), "%s_per_second", what);
+    bool given = lua_getfield(L, -1, name) != LUA_TNIL;
+    r.per_second = lua_tonumber(L, -1);
+    if (given && !(r.per_second >= RATE_MIN && r.per_second <= RATE_MAX))
+        luaL_error(L, "%s.%s: 0.001 to 1e12 expected", path, name);
+    snprintf(name, sizeof(name), "%s_burst", what);
+    bool has_burst = lua_getfield(L, -2, name) != LUA_TNIL;
+    r.burst = has_burst ? lua_tonumber(L, -1) : r.per_second > 0.5 ? 2 * r.per_second : 1;
+    if (has_burst && !given)
+        luaL_error(L, "%s.%s: there is no %s_per_second", path, name, what);
+    if (has_burst && !(r.burst >= 1 && r.burst <= RATE_MAX))
+        luaL_error(L, "%s.%s: 1 to 1e12 expected", path, name);
+    lua_pop(L, 2);
+    return r;
+}
+
 static void load_limits(lua_State *L, int index, const char *where, struct level *out)
 {
-    static const struct key keys[] = {{"message_bytes", KEY_INTEGER, NO_PLACE}, {NULL, KEY_ANY, NO_PLACE}};
     lua_Integer bytes;
     char path[128];
 
@@ -257,13 +289,16 @@ static void load_limits(lua_State *L, int index, const char *where, struct level
         return;
     }
     snprintf(path, sizeof(path), "%s.limits", where);
-    check_keys(L, lua_gettop(L), path, keys, NULL);
+    check_keys(L, lua_gettop(L), path, limit_keys, NULL);
     lua_getfield(L, -1, "message_bytes");
     bytes = lua_tointeger(L, -1);
     if (!lua_isnil(L, -1) && (bytes < 1 || bytes > (1 << 30)))
         luaL_error(L, "%s.message_bytes: 1 to 1073741824 expected", path);
     out->message_limit = (size_t)bytes;
-    lua_pop(L, 2);
+    lua_pop(L, 1);
+    out->messages = load_rate(L, path, "messages");
+    out->bytes = load_rate(L, path, "bytes");
+    lua_pop(L, 1);
 }
 
 static bool is_token(struct slice s)
@@ -318,7 +353,7 @@ static void load_protocols(lua_State *L, int index, const char *where, struct le
 
 static void init_level(struct level *l)
 {
-    *l = (struct level){LUA_NOREF, LUA_NOREF, LUA_NOREF, LUA_NOREF, LUA_NOREF, LUA_NOREF, LUA_NOREF, LUA_NOREF, 0, NULL, false};
+    *l = (struct level)LEVEL_NOTHING;
 }
 
 static void load_level(lua_State *L, int index, const char *where, struct level *out)

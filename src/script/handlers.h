@@ -5,6 +5,7 @@
  */
 #ifndef MT_SCRIPT_HANDLERS_H
 #define MT_SCRIPT_HANDLERS_H
+#include "base/bucket.h"
 #include "script/jobs.h"
 #include "script/route.h"
 #include "script/state.h"
@@ -17,9 +18,17 @@ struct level {
     int on;               /* table: type -> function */
     int accepts;          /* table: type -> compiled shape */
     size_t message_limit; /* limits.message_bytes, 0 when not given */
+    struct rate messages, bytes; /* limits.messages_per_second and so on, zero when not given */
     char **protocols;     /* owned, NULL-terminated; NULL: none */
     bool joins;           /* answers {type="join"} and {type="leave"} by itself */
 };
+
+/* A level that has nothing. */
+#define LEVEL_NOTHING                                                                                                         \
+    {                                                                                                                         \
+        .on_connect = LUA_NOREF, .on_open = LUA_NOREF, .on_close = LUA_NOREF, .on_message = LUA_NOREF, .on_binary = LUA_NOREF, \
+        .on_http = LUA_NOREF, .on = LUA_NOREF, .accepts = LUA_NOREF                                                            \
+    }
 
 struct route {
     struct slice pattern;      /* owned */

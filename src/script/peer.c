@@ -97,8 +97,7 @@ void peer_destroy(struct peer *p)
 
 const struct level *peer_level(struct peer *p)
 {
-    static const struct level nothing = {LUA_NOREF, LUA_NOREF, LUA_NOREF, LUA_NOREF, LUA_NOREF, LUA_NOREF,
-                                         LUA_NOREF, LUA_NOREF, 0,         NULL,      false};
+    static const struct level nothing = LEVEL_NOTHING;
 
     if (p->level_epoch != p->script->epoch) {
         struct route_params params;

@@ -105,6 +105,7 @@ struct req *req_create(struct script *s, struct session *session, const struct s
         r->session = session;
         r->level = level;
         r->upgrade = from->upgrade;
+        r->secure = from->secure;
         r->object_ref = LUA_NOREF;
         rc = copy_request(r, from, params);
         if (rc == 0)
@@ -329,6 +330,11 @@ static void push_tls(lua_State *L, struct req *r)
     }
 }
 
+static void push_secure(lua_State *L, struct req *r)
+{
+    lua_pushboolean(L, r->secure);
+}
+
 static void push_nothing(lua_State *L, struct req *r)
 {
     lua_pushnil(L); /* user and data are set by on_connect */
@@ -342,7 +348,7 @@ static const struct req_field fields[] = {
     {"method", push_method},   {"path", push_path},       {"params", push_params},       {"query", push_query},
     {"headers", push_headers}, {"cookies", push_cookies}, {"protocols", push_protocols}, {"ip", push_ip},
     {"origin", push_origin},   {"tls", push_tls},         {"body", push_body},           {"user", push_nothing},
-    {"data", push_nothing},
+    {"data", push_nothing},    {"secure", push_secure},
 };
 enum { FIELD_COUNT = sizeof(fields) / sizeof(fields[0]) };
 

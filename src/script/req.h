@@ -26,6 +26,7 @@ struct req {
     struct session *session;   /* NULL once answered or gone */
     const struct level *level; /* of the version of its task */
     bool upgrade;
+    bool secure;               /* the client came by TLS */
     bool streaming;            /* session_stream_begin was called */
     struct http_request *http; /* owned copy; its slices and those below point behind it */
     struct slice body, ip;

@@ -11,25 +11,26 @@ import uuid
 from pathlib import Path
 
 import pytest
+from support import front
 from support.backend import Backend, answering, free_port
 from support.server import REPO
-from support.wire import CLOSE, Refused, fetch
+from support.wire import CLOSE, Refused, Socket, fetch
 
 EXAMPLES = REPO / "examples"
-OURS = ["history", "webhook", "ticker", "login", "tokens"]
+OURS = ["history", "webhook", "ticker", "login", "tokens", "behind-nginx"]
 KEEPS = {"history": ["sql.folder"], "webhook": ["store.file"], "login": ["sql.folder", "store.file"]}
 SECRET = "whsec_" + base64.b64encode(b"a key of the tests").decode()
 
 
 @pytest.fixture
 def example(serve, tmp_path):
-    """example(name, script="app.lua", **options) -> Server, with its pages; what it keeps is in the test's own folder."""
-    def start(name, script="app.lua", env=None, **options):
+    """example(name, script="app.lua", more=flags, **options) -> Server, with its pages; what it keeps is in the test's own folder."""
+    def start(name, script="app.lua", env=None, more=(), **options):
         folder = EXAMPLES / name
         flags = ["--static", folder / "public"] if script == "app.lua" else []
         where = {"sql.folder": tmp_path, "store.file": tmp_path / "store.db"}
         settings = {key: where[key] for key in KEEPS.get(name, [])}
-        return serve(folder / script, *flags, env={"WEBHOOK_SECRET": SECRET, **(env or {})}, settings=settings, **options)
+        return serve(folder / script, *flags, *more, env={"WEBHOOK_SECRET": SECRET, **(env or {})}, settings=settings, **options)
     return start
 
 
@@ -556,3 +557,78 @@ def test_login_survives_a_kill_and_keeps_no_secrets(example, connect, tmp_path):
     assert ann.me() == "ann"
     ann.socket(connect).expect(type="hello", user="ann")
     assert Browser(server).enter("/login", "ann", "a password in the clear").status == 200
+
+
+# ---- behind-nginx ----
+
+@pytest.fixture
+def behind(example, authority, tmp_path):
+    """behind("nginx" or "haproxy") -> (server, port of HTTP, port of HTTPS, Front): the example's own files, with other ports and paths."""
+    running = []
+
+    def start(kind):
+        folder, chain, key = EXAMPLES / "behind-nginx", *authority.issue("example", "chat.example", "localhost")
+        server = example("behind-nginx", more=["--config", folder / "moontide.conf.lua"], listen=["127.0.0.1:0", "proxy+127.0.0.1:0"])
+        plain, secure = free_port(), free_port()
+        changes = [("127.0.0.1:8765", f"127.0.0.1:{server.port}"), ("127.0.0.1:8766", server.urls[1].removeprefix("proxy+http://")),
+                   ("/etc/letsencrypt/live/chat.example/fullchain.pem", str(chain)), ("/etc/letsencrypt/live/chat.example/privkey.pem", str(key)),
+                   ("/etc/haproxy/chat.example.pem", str(tmp_path / "both.pem")), ("listen 80;", f"listen 127.0.0.1:{plain};"),
+                   ("listen 443 ssl;", f"listen 127.0.0.1:{secure} ssl;"), ("listen [::]:80;", f"listen [::1]:{plain};"),
+                   ("listen [::]:443 ssl;", f"listen [::1]:{secure} ssl;"), ("bind :80", f"bind 127.0.0.1:{plain}"),
+                   ("bind :443", f"bind 127.0.0.1:{secure}"), ("https://$host$", f"https://$host:{secure}$")]
+        (tmp_path / "both.pem").write_text(chain.read_text() + key.read_text())
+        text = (folder / {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}[kind]).read_text()
+        made = 0
+        for old, new in changes:
+            made += old in text
+            text = text.replace(old, new)
+        assert made == {"nginx": 8, "haproxy": 4}[kind], "a change is for nothing"
+        running.append(getattr(front, kind)(tmp_path / kind, text, [plain, secure]).start())
+        return server, plain, secure
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+def test_behind_nginx_as_its_files_say(behind, authority, kind):
+    _, plain, secure = behind(kind)
+    tls, host = authority.client(), f"localhost:{secure}"
+    where = {"address": ("127.0.0.1", secure), "tls": tls, "name": "localhost"}
+    got = fetch(("127.0.0.1", plain), "/x?y", headers={"Host": "localhost"})
+    assert got.status in (301, 302) and got.headers["location"] in (f"https://localhost:{secure}/x?y", "https://localhost/x?y")
+    page = EXAMPLES / "behind-nginx/public/index.html"
+    for source in ("127.0.0.7", "127.0.0.8"):
+        assert fetch(target="/", headers={"Host": host}, source=source, **where).body == page.read_bytes()
+        assert fetch(target="/ip", headers={"Host": host}, source=source, **where).json() == {"ip": source}
+        lie = {"Host": host, "X-Forwarded-For": "198.51.100.1", "X-Real-IP": "198.51.100.2", "Forwarded": "for=198.51.100.3"}
+        assert fetch(target="/ip", headers=lie, source=source, **where).json() == {"ip": source}
+    page_of = {"Origin": f"https://{host}"}
+    with Socket(host=host, source="127.0.0.7", headers=page_of, **where) as ann, Socket(host=host, source="127.0.0.8", headers=page_of, **where) as bob:
+        me = until_type(ann, "you", ip="127.0.0.7")["name"]
+        until_type(bob, "you", ip="127.0.0.8")
+        ann.text({"type": "say", "text": "hello"})
+        until_type(bob, "said", name=me, text="hello")
+        ann.bye()
+        assert len(until_type(bob, "here")["people"]) in (1, 2)
+    for origin in ("https://evil.example", f"http://{host}"):
+        with pytest.raises(Refused) as why:
+            Socket(host=host, headers={"Origin": origin}, **where)
+        assert why.value.status == 403
+
+
+def seconds_of(text, *names):
+    return [int(re.search(rf"{name}\s*(\d+)s", text).group(1)) for name in names]
+
+
+def test_behind_nginx_waits_longer_than_pings_take():
+    """And the README says what the files say."""
+    folder = EXAMPLES / "behind-nginx"
+    settings, readme = (REPO / "docs/configuration.md").read_text(), (folder / "README.md").read_text()
+    took = sum(seconds_of(settings, r"`ping.interval` \| seconds \| `", r"`ping.timeout` \| seconds \| `"))
+    for seconds in seconds_of((folder / "nginx.conf").read_text(), "proxy_read_timeout", "proxy_send_timeout") \
+            + seconds_of((folder / "haproxy.cfg").read_text(), "timeout tunnel"):
+        assert seconds > took
+    for file in ("nginx.conf", "haproxy.cfg", "moontide.conf.lua"):
+        assert f"({file})" in readme

@@ -80,10 +80,10 @@ def test_failures(site):
 
 
 def test_request_fields(site):
-    got = get(site, "/show?q=a%20b+c&x=1", "POST", b"body", User_Agent="test", Cookie='a=1; c="two"', Origin="http://o",
+    got = get(site, "/show?q=a%20b+c&x=1", "POST", b"body", User_Agent="test", Cookie='a=1; c="two"', Origin="http://localhost",
               Authorization="Bearer t1").json()
     assert got.pop("key") == "t1" and got == {"method": "POST", "path": "/show", "q": "a b c", "agent": "test", "AGENT": "test",
-                                              "cookie": "two", "ip": "127.0.0.1", "origin": "http://o",
+                                              "cookie": "two", "ip": "127.0.0.1", "origin": "http://localhost",
                    "tls": False, "token": "t1", "body": "body"}
     assert get(site, "/show?key=k1").json()["key"] == "k1" and get(site, "/show", Cookie="key=k2").json()["key"] == "k2"
 

@@ -141,7 +141,7 @@ def test_connection_limit(serve):
 @pytest.mark.one_worker  # each has its own listeners: clients do not come in in the order of their coming
 def test_pauses_at_the_connection_limit_are_logged_once(serve):
     """Every connection that ends at the limit makes room for one and a pause behind it: not a line for each."""
-    server = serve(ECHO, settings={"limits.connections": 2})
+    server = serve(ECHO, settings={"limits.connections": 2, "limits.waiting": 0})
     first, second = Socket(server.address), Socket(server.address)
     waiting = [Wire(server.address) for _ in range(30)]
     for wire in waiting:

@@ -210,8 +210,8 @@ def test_auth_refusals(serve, connect, how, status):
 
 
 def test_auth_settings_and_origins(serve, connect):
-    server = serve(SCRIPTS / "auth.lua", env={"AUTH_TOKENS": "s1=ann s2=bob",
-                                              "AUTH_ORIGINS": "https://app.example https://other.example"})
+    server = serve(SCRIPTS / "auth.lua", env={"AUTH_TOKENS": "s1=ann s2=bob"},
+                   settings={"origins": "https://app.example https://other.example"})
     for origin in ("https://app.example", "https://other.example", "http://localhost"):
         connect(server, headers={"Authorization": "Bearer s2", "Origin": origin}).expect(type="welcome", user="bob")
     with pytest.raises(Refused) as why:

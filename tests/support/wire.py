@@ -84,26 +84,30 @@ class Closed(Exception):
 class Wire:
     """A TCP, TLS or unix connection as bytes."""
 
-    def __init__(self, address, tls=None, name=None, timeout=TIMEOUT, rcvbuf=None):
-        """address: (host, port) or a path. tls: an SSLContext; name: the server name to send and check."""
+    def __init__(self, address, tls=None, name=None, timeout=TIMEOUT, rcvbuf=None, source=None, preface=b""):
+        """address: (host, port) or a path. tls: an SSLContext; name: the server name to send and check. source: the address to
+        connect from. preface: sent at once, in front of TLS."""
         if isinstance(address, str):
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.sock.settimeout(timeout)
             self.sock.connect(address)
         else:
-            self.sock = self._connect(address, timeout, rcvbuf)
+            self.sock = self._connect(address, timeout, rcvbuf, source)
+        self.sock.sendall(preface)
         self.timeout, self.pending = timeout, bytearray()
         if tls:
             self.sock = tls.wrap_socket(self.sock, server_hostname=name
                                         or (address[0] if isinstance(address, tuple) else "localhost"))
 
     @staticmethod
-    def _connect(address, timeout, rcvbuf):
+    def _connect(address, timeout, rcvbuf, source):
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.settimeout(timeout)
         if rcvbuf:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        if source:
+            sock.bind((source, 0))
         sock.connect(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
@@ -153,6 +157,10 @@ class Wire:
     def expect_eof(self):
         rest = self.take_eof()
         assert not rest, f"{len(rest)} bytes before the end: {rest[:80]!r}"
+
+    def fileno(self):
+        """For select; what is in `pending` it does not know of."""
+        return self.sock.fileno()
 
     def set_timeout(self, seconds):
         self.timeout = seconds

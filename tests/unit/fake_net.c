@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -92,9 +93,11 @@ int dial_unix(const char *path)
 static void on_request(void *arg, struct session *s, const struct session_request *r)
 {
     struct fake_net *net = arg;
-    char digit = (char)('0' + net->worker);
+    char digit = (char)('0' + net->worker), head[80];
+    struct slice peer = session_peer(s);
+    int len = snprintf(head, sizeof head, "X-Peer: %.*s\r\n", (int)peer.len, peer.data);
 
-    session_respond(s, 200, (struct slice){NULL, 0}, (struct slice){&digit, 1});
+    session_respond(s, 200, (struct slice){head, (size_t)len}, (struct slice){&digit, 1});
 }
 
 static void on_message(void *arg, struct session *s, enum frame_op op, const char *data, size_t len)
@@ -160,12 +163,12 @@ void fake_server_create(struct fake_server *f, size_t count, const struct net_tl
     }
 }
 
-int fake_server_listen(struct fake_server *f, const char *address, bool tls, char **error)
+int fake_server_listen(struct fake_server *f, const char *address, unsigned how, char **error)
 {
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < f->count; i++)
-        rc = net_listen(f->nets[i].net, slice_of(address), tls, error);
+        rc = net_listen(f->nets[i].net, slice_of(address), how, error);
     return rc;
 }
 
@@ -176,12 +179,18 @@ void fake_server_run(struct fake_server *f)
         assert_int_equal(pthread_create(&f->nets[i].thread, NULL, run, &f->nets[i]), 0);
 }
 
-void fake_server_destroy(struct fake_server *f)
+void fake_server_stop(struct fake_server *f)
 {
     for (size_t i = 0; f->runs && i < f->count; i++)
         loop_wake_send(f->nets[i].stop);
     for (size_t i = 0; f->runs && i < f->count; i++)
         pthread_join(f->nets[i].thread, NULL);
+    f->runs = false;
+}
+
+void fake_server_destroy(struct fake_server *f)
+{
+    fake_server_stop(f);
     for (size_t i = 0; i < f->count; i++) {
         net_destroy(f->nets[i].net);
         loop_wake_close(f->nets[i].stop);

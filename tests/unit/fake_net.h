@@ -24,7 +24,7 @@ size_t read_head(int fd, char *out, size_t size);
 enum { FAKE_NETS_MAX = 4 };
 
 struct fake_net {
-    unsigned worker; /* from 1; what it answers to every request */
+    unsigned worker; /* from 1; what it answers to every request, with the client's address in X-Peer */
     struct loop *loop;
     struct net *net;
     struct loop_wake *stop;
@@ -45,8 +45,9 @@ struct fake_server {
 void fake_server_create(struct fake_server *f, size_t count, const struct net_tls_file *tls, size_t tls_count,
                         const struct net_options *o);
 /* All of them, in order, as long as none fails. As net_listen. */
-int fake_server_listen(struct fake_server *f, const char *address, bool tls, char **error);
+int fake_server_listen(struct fake_server *f, const char *address, unsigned how, char **error);
 void fake_server_run(struct fake_server *f);
+void fake_server_stop(struct fake_server *f); /* its threads have ended: look into it, or destroy it */
 void fake_server_destroy(struct fake_server *f);
 int fake_server_port(const struct fake_server *f); /* of the first address */
 /* A request on an open connection: the worker that answers. */

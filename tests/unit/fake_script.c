@@ -99,6 +99,8 @@ int session_accept(struct session *s, const struct session_accept *a)
     s->status = 101;
     snprintf(s->protocol, sizeof(s->protocol), "%s", a->protocol ? a->protocol : "");
     s->message_limit = a->message_limit;
+    s->message_rate = a->messages;
+    s->byte_rate = a->bytes;
     for (size_t i = 0; i < a->header_count; i++)
         snprintf(s->head + strlen(s->head), sizeof(s->head) - strlen(s->head), "%.*s: %.*s;", (int)a->headers[i].name.len,
                  a->headers[i].name.data, (int)a->headers[i].value.len, a->headers[i].value.data);
@@ -597,7 +599,7 @@ static struct session *request(struct fake *f, const char *method, const char *t
     n += sprintf(text + n, "\r\n");
     used = http_parse_head(text, (size_t)n, HTTP_HEAD_MAX, &scanned, &http, &reason);
     assert_int_equal(used, n);
-    struct session_request r = {&http, slice_of(body), upgrade};
+    struct session_request r = {.http = &http, .body = slice_of(body), .upgrade = upgrade};
     script_events()->on_request(f->script, s, &r);
     memset(text, 'x', (size_t)n); /* what the script needs later it has copied */
     free(text);

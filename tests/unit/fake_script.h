@@ -18,6 +18,7 @@ struct session {
     int status;               /* of the answer; 101 when accepted */
     char protocol[64];        /* of the 101 */
     size_t message_limit;     /* of the 101 */
+    struct rate message_rate, byte_rate; /* of the 101 */
     char head[2048];          /* extra header lines of the answer, or "name: value;" of the 101 */
     char body[FAKE_SENT_MAX]; /* of the answer */
     char sent[FAKE_SENT_MAX]; /* payloads, each with a newline behind */

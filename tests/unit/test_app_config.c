@@ -276,6 +276,60 @@ static void test_which_listeners_speak_tls(void **state)
     assert_true(slice_is(address, SLICE("*:1")));
 }
 
+static void test_listeners_for_proxies(void **state)
+{
+    struct config *c = *state;
+    struct slice address;
+    static const struct {
+        const char *item, *address, *proxy;
+        enum config_scheme scheme;
+    } cases[] = {
+        {"proxy+127.0.0.1:8765", "127.0.0.1:8765", "10.0.0.1", CONFIG_EITHER},
+        {"proxy+8765", "8765", "10.0.0.0/8", CONFIG_EITHER},
+        {"proxy+http://*:80", "*:80", "::1", CONFIG_PLAIN},
+        {"proxy+https://[::1]:443", "[::1]:443", "::1", CONFIG_TLS_ONLY},
+        {"proxy+unix:/run/s", "unix:/run/s", "unix", CONFIG_EITHER},
+    };
+
+    set(c, "tls", "cert.pem,key.pem");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        assert_true(config_wants_proxy(cases[i].item));
+        assert_int_equal(config_split_address(cases[i].item, &address), cases[i].scheme);
+        assert_true(slice_is(address, slice_of(cases[i].address)));
+    }
+    assert_false(config_wants_proxy("unix:/run/proxy+x"));
+    assert_true(config_wants_tls(c, "proxy+8765"));
+    assert_false(config_wants_tls(c, "proxy+http://8765"));
+    assert_false(config_wants_tls(c, "proxy+unix:/run/s"));
+    REFUSE(c, MT_EINVALID, "listen", "proxy+", "proxy+", "is not an address");
+    REFUSE(c, MT_EINVALID, "listen", "proxy+proxy+80", "proxy+proxy+80", "is not an address");
+    REFUSE(c, MT_EINVALID, "listen", "https://proxy+80", "https://proxy+80", "is not an address");
+}
+
+static void check_proxies(const char *listen, const char *proxies, bool good)
+{
+    struct config *c = config_create();
+    char *error = NULL;
+    set(c, "listen", listen);
+    set(c, "proxies", proxies);
+    assert_int_equal(config_check(c, &error), good ? 0 : MT_EINVALID);
+    if (!good)
+        assert_true(strstr(error, "listen = \"proxy+") && strstr(error, "set proxies to"));
+    mem_free(error);
+    config_destroy(c);
+}
+
+static void test_a_listener_for_proxies_needs_one(void **state)
+{
+    check_proxies("proxy+127.0.0.1:8765", "10.0.0.1 unix", true);
+    check_proxies("proxy+unix:/run/s", "10.0.0.1 unix", true);
+    check_proxies("8765 proxy+127.0.0.1:8766", "::1", true);
+    check_proxies("proxy+127.0.0.1:8765", "", false);
+    check_proxies("8765 proxy+127.0.0.1:8766", "", false);
+    check_proxies("proxy+127.0.0.1:8765", "unix", false);
+    check_proxies("proxy+unix:/run/s", "127.0.0.1", false);
+}
+
 static void test_no_address_is_an_error(void **state)
 {
     char *error = NULL;
@@ -449,6 +503,8 @@ int main(void)
         T(test_whole_items_keep_their_blanks),
         T(test_addresses_are_checked_by_form),
         T(test_which_listeners_speak_tls),
+        T(test_listeners_for_proxies),
+        T(test_a_listener_for_proxies_needs_one),
         T(test_no_address_is_an_error),
         T(test_environment),
         T(test_environment_errors_name_the_variable),

@@ -21,7 +21,7 @@ static void start(struct fake_server *f, size_t workers, const char *address, co
     char *error = NULL;
 
     fake_server_create(f, workers, NULL, 0, o);
-    if (fake_server_listen(f, address, false, &error))
+    if (fake_server_listen(f, address, 0, &error))
         fail_msg("%s", error);
     fake_server_run(f);
 }
@@ -54,8 +54,8 @@ static void all_workers_listen_on_all_addresses(void **state)
     size_t i = 0;
 
     fake_server_create(&f, 2, NULL, 0, NULL);
-    assert_int_equal(fake_server_listen(&f, "localhost:0", false, &error), 0);
-    assert_int_equal(fake_server_listen(&f, "127.0.0.1:0", false, &error), 0);
+    assert_int_equal(fake_server_listen(&f, "localhost:0", 0, &error), 0);
+    assert_int_equal(fake_server_listen(&f, "127.0.0.1:0", 0, &error), 0);
     for (; (address = net_address(f.nets[0].net, i)) != NULL; i++) {
         assert_null(strstr(address, ":0")); /* the port that was chosen */
         assert_string_equal(net_address(f.nets[1].net, i), address);
@@ -77,14 +77,14 @@ static void a_port_in_use_is_an_error(void **state)
         start(&first, workers[i][0], "127.0.0.1:0", NULL);
         snprintf(address, sizeof address, "127.0.0.1:%d", fake_server_port(&first));
         fake_server_create(&second, workers[i][1], NULL, 0, NULL);
-        assert_int_equal(fake_server_listen(&second, address, false, &error), MT_EBUSY);
+        assert_int_equal(fake_server_listen(&second, address, 0, &error), MT_EBUSY);
         assert_non_null(strstr(error, "in use"));
         assert_null(net_address(second.nets[0].net, 0));
         mem_free(error);
         fake_server_destroy(&second);
         fake_server_destroy(&first);
         fake_server_create(&second, workers[i][1], NULL, 0, NULL); /* it is free again at once */
-        assert_int_equal(fake_server_listen(&second, address, false, &error), 0);
+        assert_int_equal(fake_server_listen(&second, address, 0, &error), 0);
         fake_server_destroy(&second);
     }
 }
@@ -117,7 +117,7 @@ static void a_worker_does_not_go_first(void **state)
     char *error = NULL;
 
     fake_server_create(&f, 2, NULL, 0, NULL);
-    assert_int_equal(net_listen(f.nets[1].net, SLICE("127.0.0.1:0"), false, &error), MT_EINVALID);
+    assert_int_equal(net_listen(f.nets[1].net, SLICE("127.0.0.1:0"), 0, &error), MT_EINVALID);
     assert_non_null(strstr(error, "worker 1"));
     mem_free(error);
     fake_server_destroy(&f);
@@ -161,7 +161,7 @@ static void a_unix_socket_is_shared_and_unlinked_once(void **state)
     assert_int_equal(count_descriptors(), before);
 
     fake_server_create(&f, 3, NULL, 0, NULL);
-    assert_int_equal(fake_server_listen(&f, address, false, &error), 0);
+    assert_int_equal(fake_server_listen(&f, address, 0, &error), 0);
     net_stop_listening(f.nets[0].net);
     assert_int_equal(access(path, F_OK), -1);
     close(open(path, O_CREAT | O_WRONLY, 0600)); /* stands for the socket of the next server */
@@ -180,7 +180,7 @@ static void a_unix_socket_in_use_is_an_error_and_a_dead_one_is_not(void **state)
     make_path(folder, address);
     start(&first, 2, address, NULL);
     fake_server_create(&second, 2, NULL, 0, NULL);
-    assert_int_equal(fake_server_listen(&second, address, false, &error), MT_EBUSY);
+    assert_int_equal(fake_server_listen(&second, address, 0, &error), MT_EBUSY);
     mem_free(error);
     fake_server_destroy(&second);
     close(dial_unix(path)); /* it was left alone */
@@ -244,6 +244,148 @@ static void connections_are_limited_over_all_workers(void **state)
         close(fds[i]);
 }
 
+/* ---- the waiting line ---- */
+
+static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+static int dial_and_ask(const struct fake_server *f)
+{
+    int fd = dial(fake_server_port(f));
+
+    put(fd, request, sizeof request - 1);
+    return fd;
+}
+
+static void expect_silence(int fd)
+{
+    char byte;
+
+    assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(errno, EAGAIN);
+}
+
+/* Whoever has a place asks again and again: all that the server was told before has happened when the answers have come. */
+static void let_time_pass(int fd)
+{
+    for (int i = 0; i < 20; i++)
+        fake_server_ask(fd);
+}
+
+static void who_waits_is_served_in_order(void **state)
+{
+    struct fake_server f;
+    struct net_options o;
+    int fds[6];
+
+    net_defaults(&o);
+    o.connections = 1;
+    o.waiting = 3; /* the others wait in the kernel's queue */
+    start(&f, 1, "127.0.0.1:0", &o);
+    fds[0] = dial(fake_server_port(&f));
+    fake_server_ask(fds[0]);
+    for (int i = 1; i < 6; i++)
+        fds[i] = dial_and_ask(&f);
+    wait_for_log(&f, "clients wait in line");
+    wait_for_log(&f, "limits.waiting is reached");
+    let_time_pass(fds[0]);
+    for (int i = 1; i < 6; i++) {
+        char head[512];
+        for (int k = i; k < 6; k++)
+            expect_silence(fds[k]);
+        close(fds[i - 1]);
+        read_head(fds[i], head, sizeof head);
+        assert_non_null(strstr(head, "200 OK"));
+        expect(fds[i], "1", 1);
+        let_time_pass(fds[i]);
+    }
+    close(fds[5]);
+    fake_server_destroy(&f);
+}
+
+static void who_waits_too_long_hears_503(void **state)
+{
+    struct fake_server f;
+    struct net_options o;
+    char head[512], body[64];
+
+    net_defaults(&o);
+    o.connections = 1;
+    o.wait = 100;
+    start(&f, 1, "127.0.0.1:0", &o);
+    int holder = dial(fake_server_port(&f));
+    fake_server_ask(holder);
+    int early = dial_and_ask(&f), late = dial(fake_server_port(&f));
+    read_head(early, head, sizeof head);
+    assert_non_null(strstr(head, "HTTP/1.1 503 Service Unavailable\r\n"));
+    assert_non_null(strstr(head, "Retry-After: 1\r\n"));
+    assert_non_null(strstr(head, "Connection: close\r\n"));
+    assert_in_range(receive(early, body, sizeof body), 10, 63); /* a sentence, then the end */
+    wait_for_log(&f, "answered with 503");
+    put(late, request, sizeof request - 1); /* it has not asked before its time was over */
+    read_head(late, head, sizeof head);
+    assert_non_null(strstr(head, "503"));
+    fake_server_ask(holder);
+    assert_int_equal(net_shared_count(f.shared), 1);
+    close(holder);
+    int next = dial(fake_server_port(&f)); /* and those who were refused have taken no place */
+    fake_server_ask(next);
+    fake_server_destroy(&f);
+    close(early);
+    close(late);
+    close(next);
+}
+
+/* Each of three workers has a line, and the places come free wherever they do. */
+static void places_go_to_the_lines_of_all_workers(void **state)
+{
+    enum { PLACES = 4, CLIENTS = 40 };
+    struct fake_server f;
+    struct net_options o;
+    int fds[CLIENTS];
+
+    net_defaults(&o);
+    o.connections = PLACES;
+    o.wait = 60000;
+    start(&f, 3, "127.0.0.1:0", &o);
+    for (int i = 0; i < CLIENTS; i++)
+        fds[i] = dial(fake_server_port(&f));
+    for (int left = CLIENTS; left > 0;) { /* whoever is answered goes */
+        for (int i = 0; i < CLIENTS; i++) {
+            char byte;
+            if (fds[i] < 0)
+                continue;
+            send(fds[i], request, left == CLIENTS || rand() % 8 == 0 ? sizeof request - 1 : 0, MSG_NOSIGNAL);
+            if (recv(fds[i], &byte, 1, MSG_DONTWAIT) != 1)
+                continue;
+            assert_int_equal(byte, 'H');
+            close(fds[i]);
+            fds[i] = -1;
+            left--;
+        }
+        usleep(1000); /* waits for the event, bounded by the test's time limit */
+    }
+    fake_server_destroy(&f);
+}
+
+static void a_server_stops_while_some_wait(void **state)
+{
+    int before = count_descriptors();
+    struct fake_server f;
+    struct net_options o;
+    int fds[20];
+
+    net_defaults(&o);
+    o.connections = 2;
+    start(&f, 2, "127.0.0.1:0", &o);
+    for (int i = 0; i < 20; i++)
+        fds[i] = dial_and_ask(&f);
+    wait_for_log(&f, "clients wait in line");
+    fake_server_destroy(&f);
+    for (int i = 0; i < 20; i++)
+        close(fds[i]);
+    assert_int_equal(count_descriptors(), before);
+}
+
 /* ---- memory ---- */
 
 static void listening_without_memory(void **state)
@@ -259,9 +401,9 @@ static void listening_without_memory(void **state)
 
         fake_server_create(&f, 2, NULL, 0, NULL);
         mem_fail_at(n);
-        rc = fake_server_listen(&f, address, false, &error);
+        rc = fake_server_listen(&f, address, 0, &error);
         if (!rc)
-            rc = fake_server_listen(&f, "127.0.0.1:0", false, &error);
+            rc = fake_server_listen(&f, "127.0.0.1:0", 0, &error);
         mem_fail_at(0);
         failures += rc != 0;
         mem_free(error);
@@ -284,6 +426,10 @@ int main(void)
         cmocka_unit_test(a_unix_socket_is_shared_and_unlinked_once),
         cmocka_unit_test(a_unix_socket_in_use_is_an_error_and_a_dead_one_is_not),
         cmocka_unit_test(connections_are_limited_over_all_workers),
+        cmocka_unit_test(who_waits_is_served_in_order),
+        cmocka_unit_test(who_waits_too_long_hears_503),
+        cmocka_unit_test(places_go_to_the_lines_of_all_workers),
+        cmocka_unit_test(a_server_stops_while_some_wait),
         cmocka_unit_test(listening_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* test_net_session.c - sessions over real sockets: the server runs in a thread of its own, the client here blocks. */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "fake_net.h"
@@ -126,7 +127,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-static struct server *server_start(enum mode mode)
+/* `o`: NULL for the defaults. */
+static struct server *server_start_with(enum mode mode, const struct net_options *o)
 {
     struct server *sv = calloc(1, sizeof *sv);
     char *error = NULL;
@@ -137,14 +139,21 @@ static struct server *server_start(enum mode mode)
     sv->shared = net_shared_create(NULL, 0, &error);
     struct net_config c = {.loop = sv->loop, .log = sv->log, .events = &events, .events_arg = sv, .shared = sv->shared};
     net_defaults(&c.options);
+    if (o)
+        c.options = *o;
     if (net_create(&c, &sv->net, &error))
         fail_msg("net_create: %s", error);
-    if (net_listen(sv->net, SLICE("127.0.0.1:0"), false, &error))
+    if (net_listen(sv->net, SLICE("127.0.0.1:0"), 0, &error))
         fail_msg("net_listen: %s", error);
     sv->port = atoi(strrchr(net_address(sv->net, 0), ':') + 1);
     sv->stop = loop_wake_open(sv->loop, stop_loop, sv->loop);
     pthread_create(&sv->thread, NULL, run, sv);
     return sv;
+}
+
+static struct server *server_start(enum mode mode)
+{
+    return server_start_with(mode, NULL);
 }
 
 static void server_stop(struct server *sv)
@@ -289,6 +298,126 @@ static void test_never_reader_ends_with_1013(void **state)
     while (atomic_load(&sv->closed) == 0)
         usleep(1000); /* waits for the event, bounded by the test's time limit */
     assert_int_equal(sv->closed_code, 1013);
+    close(fd);
+    server_stop(sv);
+}
+
+/* ---- rates ---- */
+
+/* Of 20 a second five at once: what comes behind them waits its time, and loses nothing. */
+static void test_rates_delay(void **state)
+{
+    static const struct {
+        struct rate messages, bytes;
+        int first; /* byte of each frame */
+        unsigned parts;
+    } cases[] = {
+        {{20, 5}, {0, 0}, 0x81, 1}, {{0, 0}, {240, 60}, 0x81, 1}, /* 12 bytes each */
+        {{20, 5}, {0, 0}, 0x89, 1}, /* pings */
+        {{0, 0}, {480, 120}, 0x01, 2}, /* fragments: 24 bytes a message */
+        {{1000, 1000}, {240, 60}, 0x81, 1}, /* both: the one that takes longer */
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct net_options o;
+        net_defaults(&o);
+        o.messages = cases[i].messages;
+        o.bytes = cases[i].bytes;
+        struct server *sv = server_start_with(MODE_ECHO, &o);
+        int fd = upgrade(sv);
+        uint64_t begin = clock_ms();
+        for (int n = 0; n < 15; n++) {
+            char text[7];
+            snprintf(text, sizeof text, "%06d", n);
+            put_frame(fd, cases[i].first, text, 6);
+            if (cases[i].parts == 2)
+                put_frame(fd, 0x80, text, 6);
+        }
+        for (int n = 0; n < 15; n++) {
+            char want[16];
+            int len = snprintf(want, sizeof want, "%c%c%06d", cases[i].first == 0x89 ? 0x8a : 0x81, 6 * (int)cases[i].parts, n);
+            if (cases[i].parts == 2)
+                len += snprintf(want + len, sizeof want - (size_t)len, "%06d", n);
+            expect(fd, want, (size_t)len);
+        }
+        uint64_t took = clock_ms() - begin;
+        if (took < 440 || took > 5000)
+            fail_msg("case %zu took %d ms", i, (int)took);
+        close(fd);
+        server_stop(sv);
+    }
+}
+
+static void expect_flooded(int fd)
+{
+    unsigned char close_frame[4], rest[128];
+
+    assert_int_equal(receive(fd, close_frame, 4), 4);
+    assert_int_equal(close_frame[0], 0x88);
+    assert_int_equal(close_frame[2] << 8 | close_frame[3], 1008);
+    assert_int_equal(receive(fd, rest, sizeof rest), close_frame[1] - 2); /* the reason, and the end */
+}
+
+static void test_rates_close(void **state)
+{
+    struct net_options o;
+
+    net_defaults(&o);
+    o.exceeded_closes = true;
+    o.messages = (struct rate){0.001, 5};
+    struct server *sv = server_start_with(MODE_ECHO, &o);
+    int fd = upgrade(sv);
+    for (int n = 0; n < 6; n++) /* also pings count, and an unasked pong */
+        put_frame(fd, n == 2 ? 0x89 : n == 3 ? 0x8a : 0x81, "x", 1);
+    expect(fd, "\x81\x01x\x81\x01x\x8a\x01x\x81\x01x", 12);
+    expect_flooded(fd);
+    while (atomic_load(&sv->closed) == 0)
+        usleep(1000); /* waits for the event, bounded by the test's time limit */
+    assert_int_equal(sv->closed_code, 1008);
+    close(fd);
+    server_stop(sv);
+
+    o.messages = (struct rate){0, 0};
+    o.bytes = (struct rate){0.001, 100};
+    sv = server_start_with(MODE_ECHO, &o);
+    fd = upgrade(sv);
+    char text[80] = {0};
+    put_frame(fd, 0x82, text, 80);
+    assert_int_equal(receive(fd, text, 2), 2);
+    assert_int_equal(receive(fd, text, 80), 80);
+    put_frame(fd, 0x02, text, 20);
+    expect_flooded(fd);
+    close(fd);
+    server_stop(sv);
+}
+
+/* Our pings ask for their answers: these cost nothing. A client that is delayed has not answered in time only because it is not read. */
+static void test_rates_and_pings(void **state)
+{
+    struct net_options o;
+
+    net_defaults(&o);
+    o.ping_interval = 20;
+    o.ping_timeout = 100;
+    o.messages = (struct rate){4, 1};
+    struct server *sv = server_start_with(MODE_ECHO, &o);
+    int fd = upgrade(sv);
+    put_frame(fd, 0x81, "a", 1);
+    put_frame(fd, 0x81, "b", 1);
+    put_frame(fd, 0x81, "c", 1); /* read after half a second, which is five times the time for an answer */
+    for (int messages = 0, pings = 0; messages < 3 || pings < 20;) {
+        unsigned char frame[10];
+        assert_int_equal(receive(fd, frame, 2), 2);
+        assert_int_equal(receive(fd, frame + 2, frame[1]), frame[1]);
+        if (frame[0] == 0x81) {
+            assert_int_equal(frame[2], 'a' + messages);
+            messages++;
+        } else {
+            assert_int_equal(frame[0], 0x89);
+            put_frame(fd, 0x8a, (char *)frame + 2, 8);
+            pings++;
+        }
+    }
     close(fd);
     server_stop(sv);
 }
@@ -473,6 +602,9 @@ int main(void)
         cmocka_unit_test(test_close_goes_out_behind_what_was_sent),
         cmocka_unit_test(test_protocol_error_gets_its_code),
         cmocka_unit_test(test_message_limit),
+        cmocka_unit_test(test_rates_delay),
+        cmocka_unit_test(test_rates_close),
+        cmocka_unit_test(test_rates_and_pings),
         cmocka_unit_test(test_never_reader_ends_with_1013),
         cmocka_unit_test(test_send_many),
         cmocka_unit_test(test_send_many_with_one_that_never_reads),

@@ -141,7 +141,7 @@ static void start(struct fake_server *f, size_t workers)
     char *error = NULL;
 
     fake_server_create(f, workers, &files, 1, NULL);
-    if (fake_server_listen(f, "127.0.0.1:0", true, &error))
+    if (fake_server_listen(f, "127.0.0.1:0", NET_TLS, &error))
         fail_msg("%s", error);
     fake_server_run(f);
 }

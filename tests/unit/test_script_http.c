@@ -101,11 +101,30 @@ static void test_accepted(void **state)
     assert_string_equal(s->protocol, "v2");
     assert_string_equal(s->head, "X-A: b;");
     assert_int_equal(s->message_limit, 12345);
+    assert_true(s->message_rate.per_second == 0 && s->byte_rate.per_second == 0);
     s = fake_connect(f, "/", "Sec-WebSocket-Protocol: v3\n");
     assert_string_equal(s->protocol, "");
     fake_load(f, "return { on_connect = function(req) return { protocol = req.protocols[2] } end }");
     s = fake_connect(f, "/", "Sec-WebSocket-Protocol: a\nSec-WebSocket-Protocol: b\n");
     assert_string_equal(s->protocol, "b");
+}
+
+/* Those of a route count, else the app's, each for itself. */
+static void test_rates(void **state)
+{
+    struct fake *f = *state;
+    struct session *s;
+
+    fake_load(f, "local function quiet() end\n"
+                 "return { limits = { messages_per_second = 20, bytes_per_second = 0.25 }, routes = {\n"
+                 "['/'] = { on_message = quiet },\n"
+                 "['/fast'] = { on_message = quiet, limits = { messages_per_second = 2.5, messages_burst = 50 } } } }");
+    s = fake_connect(f, "/", NULL);
+    assert_true(s->message_rate.per_second == 20 && s->message_rate.burst == 40);
+    assert_true(s->byte_rate.per_second == 0.25 && s->byte_rate.burst == 1);
+    s = fake_connect(f, "/fast", NULL);
+    assert_true(s->message_rate.per_second == 2.5 && s->message_rate.burst == 50);
+    assert_true(s->byte_rate.per_second == 0.25 && s->byte_rate.burst == 1);
 }
 
 /* What cleans up behind a rejection may use pcall, wait for nothing, and changes nothing. */
@@ -397,6 +416,7 @@ int main(void)
         TEST(test_results_of_on_connect),
         TEST(test_reject_headers),
         TEST(test_accepted),
+        TEST(test_rates),
         TEST(test_reject_cleans_up),
         TEST(test_gone_while_connecting),
         TEST(test_routes),

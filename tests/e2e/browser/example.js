@@ -14,10 +14,10 @@ function folder() {
 }
 
 // A server of an example with its pages; what it keeps goes into `kept`.
-function start(name, { kept = folder(), address, variables } = {}) {
-  const settings = { history: ["sql.folder"], login: ["sql.folder", "store.file"], webhook: ["store.file"] }[name] || [];
+function start(name, { kept = folder(), address, variables, settings = [] } = {}) {
+  const keys = { history: ["sql.folder"], login: ["sql.folder", "store.file"], webhook: ["store.file"] }[name] || [];
   const where = { "sql.folder": kept, "store.file": path.join(kept, "store.db") };
-  return Server.start(example(name, "app.lua"), example(name, "public"), address, settings.flatMap((key) => ["--set", `${key}=${where[key]}`]),
+  return Server.start(example(name, "app.lua"), example(name, "public"), address, [...settings, ...keys.flatMap((key) => ["--set", `${key}=${where[key]}`])],
     { WEBHOOK_SECRET: SECRET, ...variables });
 }
 

@@ -4,6 +4,7 @@
 const assert = require("node:assert");
 const { execFileSync } = require("node:child_process");
 const { SECRET, example, folder, start, startBackend, clean } = require("./example.js");
+const { startFront } = require("./front.js");
 const { at, says, shows, watched, calm, run } = require("./suite.js");
 
 // A page in a window of its own that also notes what the browser logs as an error.
@@ -199,6 +200,32 @@ const tests = {
     await backend.kill();
     await says(answers.nth(4), /It failed: /);
     calm(page);
+    await server.stop();
+  },
+
+  async "behind-nginx: over TLS of nginx, from who the proxy names, and through a restart of it"(browser) {
+    const server = await start("behind-nginx", { settings: ["--config", example("behind-nginx", "moontide.conf.lua")] });
+    const front = await startFront(example("behind-nginx", "nginx.conf"), folder(), server);
+    const options = { ignoreHTTPSErrors: true };
+    const ann = await open(browser, front, "/", { ...PHONE, ...options }), bob = await open(browser, front, "/", options);
+    await says(at(ann, "you"), /^You are visitor 1, and you come from 127\.0\.0\.1\.$/);
+    await shows(at(ann, "people"), "visitor 1 (you)");
+    await shows(at(ann, "people"), "visitor 2");
+    await at(bob, "text").fill("over <b>nginx</b>");
+    await at(bob, "send").click();
+    await shows(at(ann, "messages"), "over <b>nginx</b>");
+    await fits(ann);
+    const stranger = await (await browser.newContext(options)).newPage(); // a page of another origin gets no WebSocket
+    await stranger.goto(`${server.url}/moon.svg`);
+    const let_in = await stranger.evaluate((url) => new Promise((done) => {
+      const socket = new WebSocket(url);
+      socket.onopen = () => done(true);
+      socket.onerror = () => done(false);
+    }), front.url.replace("https", "wss"));
+    assert.strictEqual(let_in, false);
+    calm(ann, bob);
+    await front.stop();
+    await says(at(ann, "status"), /^reconnecting$/);
     await server.stop();
   },
 };

@@ -115,6 +115,24 @@ const tests = {
     await server.stop();
   },
 
+  async "a page of another port may not connect, and may once it is listed"(browser) {
+    const pages = await Server.start(chatScript, chatFolder);
+    const page = await watched(await (await browser.newContext()).newPage());
+    await page.goto(pages.url + "/");
+    const connect = (url) => page.evaluate((where) => new Promise((told) => {
+      const socket = new WebSocket(where);
+      socket.onopen = () => told("open");
+      socket.onclose = (event) => told(`closed ${event.code}`);
+    }), url.replace("http", "ws") + "/?name=eve");
+    const closed = await Server.start(chatScript, chatFolder);
+    assert.strictEqual(await connect(closed.url), "closed 1006");
+    assert.match(closed.log, new RegExp(`a page of "${pages.url}" was refused`));
+    const listed = await Server.start(chatScript, chatFolder, "127.0.0.1:0", ["--set", `origins=${pages.url}`]);
+    assert.strictEqual(await connect(listed.url), "open");
+    assert.strictEqual(await connect(pages.url), "open"); // its own
+    for (const server of [closed, listed, pages]) await server.stop();
+  },
+
   async "the server is killed and started again: both windows reconnect"(browser) {
     const first = await Server.start(chatScript, chatFolder);
     const [ann, bob] = await twoPeople(browser, first);

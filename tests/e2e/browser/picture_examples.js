@@ -3,6 +3,7 @@
 // dark, on a wide screen and on a phone, to be looked at.
 "use strict";
 const { execFileSync } = require("node:child_process");
+const net = require("node:net");
 const path = require("node:path");
 const WebSocket = require("ws");
 const { REPO, launch } = require("./server.js");
@@ -73,6 +74,30 @@ const scenes = {
       await at(page, "text").fill("And what makes the tide?");
       await at(page, "send").click();
       await says(page.locator("article").nth(1), "the far side. The");
+    }];
+  },
+  async "behind-nginx"() {
+    const server = await start("behind-nginx", { address: "proxy+127.0.0.1:0", settings: ["--set", "proxies=127.0.0.1"] });
+    const port = new URL(server.url).port;
+    const proxy = net.createServer((page) => { // one whose page comes from elsewhere, for the picture
+      const inner = net.connect(port, "127.0.0.1");
+      inner.write("PROXY TCP4 203.0.113.9 192.0.2.1 56324 80\r\n");
+      for (const socket of [page, inner]) socket.on("error", () => {});
+      page.pipe(inner).pipe(page);
+    });
+    await new Promise((done) => { proxy.listen(0, "127.0.0.1", done); });
+    const front = { url: `http://localhost:${proxy.address().port}`, stop: () => { proxy.close(); } };
+    const come = async (text) => {
+      const ws = new WebSocket(front.url.replace("http", "ws"));
+      await new Promise((done) => { ws.onopen = done; });
+      ws.send(JSON.stringify({ type: "say", text }));
+    };
+    return [[front, server], async (page) => {
+      await says(at(page, "you"), "You are");
+      for (const text of ["Is the tide in yet?", "Since six. The boats are back."]) {
+        await come(text);
+        await shows(at(page, "messages"), text);
+      }
     }];
   },
 };
