@@ -17,9 +17,11 @@ from support.wire import BINARY, PING, RSV1, TEXT, TIMEOUT, Closed, Response, So
 ECHO = """
 local tide = require "moontide"
 local app = { routes = {} }
+function app.on_connect(req) return { user = req.query.name } end
 local echo = {}
 function echo.on_message(conn, text)
-  if text == "close me" then conn:close(4000, "as you wish") return end
+  local name = text:match "^close (.+)"
+  if name then tide.user(name):close(4000, "out") return end
   conn:send(text)
 end
 function echo.on_binary(conn, bytes) conn:send_binary(bytes) end
@@ -149,8 +151,8 @@ def test_a_silent_reader_is_alive_while_it_is_delayed(serve, connect):
 # ---- rates: the end of a connection that is delayed ----
 
 def delayed(server, connect, until):
-    """A connection of which the server reads nothing for an hour."""
-    ws = connect(server)
+    """A connection of which the server reads nothing for a quarter of an hour."""
+    ws = connect(server, "/?name=slow")
     ws.send(numbered(8))
     expect_numbered(ws, 5)
     until(lambda: status(server)["net"]["delayed"] == 1, what="the delay")
@@ -167,6 +169,14 @@ def test_a_stop_closes_delayed_connections(serve, connect, until):
     ws.expect_close(1001)
     assert server.wait() == 0
     assert "cut" not in server.log.text()
+
+
+def test_a_script_closes_delayed_connections(serve, connect, until):
+    server = serve(ECHO, settings=STUCK)
+    ws = delayed(server, connect, until)
+    connect(server).text("close slow")
+    ws.expect_close(4000, "out")
+    server.log.wait("closed.*code=4000")
 
 
 def test_a_delayed_client_that_breaks_off_is_noticed(serve, connect, until):
