@@ -38,7 +38,9 @@ static int net_init(struct net *n, const struct net_config *c, char **error)
     if (!n->deflate || !n->pool || !n->read_buffer)
         return MT_ENOMEM;
     int rc = host_create(n, error);
-    return rc ? rc : loop_add_flush(n->loop, net_flush, n);
+    if (!rc)
+        rc = loop_add_flush(n->loop, net_flush, n);
+    return rc ? rc : loop_add_flush(n->loop, tls_line_turn_end, n); /* behind it: what open connections are owed leaves first */
 }
 
 int net_create(const struct net_config *c, struct net **out, char **error)
@@ -64,6 +66,7 @@ int net_create(const struct net_config *c, struct net **out, char **error)
     list_init(&n->woken);
     list_init(&n->ended);
     list_init(&n->drained);
+    tls_line_init(&n->tls_line);
     int rc = net_init(n, c, error);
     if (rc) {
         net_destroy(n);
@@ -86,6 +89,7 @@ void net_destroy(struct net *n)
     while (!list_empty(&n->sessions))
         session_turn_end(n);
     loop_remove_flush(n->loop, net_flush, n);
+    loop_remove_flush(n->loop, tls_line_turn_end, n);
     host_destroy(n->host);
     deflate_destroy(n->deflate);
     outbox_pool_destroy(n->pool);
@@ -126,4 +130,5 @@ struct loop *net_loop(struct net *n)
 void net_stats(const struct net *n, struct net_stats *out)
 {
     *out = n->stats;
+    out->tls_waiting = tls_line_count(&n->tls_line);
 }

@@ -67,6 +67,8 @@ struct loop *net_loop(struct net *n);
 /* Counters since the start, for status and tests. */
 struct net_stats {
     uint64_t accepted, refused, upgraded, closed, messages_in, messages_out, bytes_in, bytes_out, dropped, overflowed, malformed, accept_pauses;
+    uint64_t tls_handshakes, tls_failed; /* the second: refused by either side, or left by the client, or too late */
+    uint64_t tls_waiting;                /* at this moment, for their turn (tls_line.h) */
 };
 void net_stats(const struct net *n, struct net_stats *out);
 #endif

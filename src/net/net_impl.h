@@ -10,6 +10,7 @@
 #include "net/address.h"
 #include "net/deflate.h"
 #include "net/net.h"
+#include "net/tls_line.h"
 #include "net/upgrade.h"
 
 #include <openssl/ssl.h>
@@ -64,6 +65,7 @@ struct net {
     struct list_node listeners;     /* struct listener */
     struct list_node sessions;      /* every struct session */
     struct list_node woken;         /* sessions with read bytes to go on with (session->woken) */
+    struct tls_line tls_line;       /* TLS handshakes that wait for their turn */
     struct list_node ended;         /* sessions that owe on_closed or are to be reaped (session->ended) */
     struct list_node drained;       /* sessions that owe on_drain (session->drained) */
     struct session *dirty;          /* first of the sessions with bytes to flush, linked by next_dirty */
@@ -101,13 +103,13 @@ struct exchange {
 
 struct session {
     struct net *net;
-    struct lws *wsi;             /* owns fd and ssl; NULL once libwebsockets has closed it */
+    struct lws *wsi;             /* owns the socket and ssl; NULL before a TLS handshake begins, and once libwebsockets has closed it */
     SSL *ssl;                    /* NULL on plain sockets */
     struct loop_fd *fd;          /* polls the socket; owned by the host */
     void *owner;                 /* of the layer above */
     struct exchange *exchange;   /* NULL between requests and after the upgrade */
     struct list_node in_net;     /* in net->sessions */
-    struct list_node woken;      /* in net->woken */
+    struct list_node woken;      /* in net->woken; before that, while TLS waits for its turn, in net->tls_line */
     struct list_node ended;      /* in net->ended */
     struct list_node drained;    /* in net->drained */
     struct session *next_dirty;  /* in net->dirty */
@@ -117,6 +119,7 @@ struct session {
     struct buf unread;           /* read from the socket, not consumed yet */
     struct buf message;          /* fragments of the message under way */
     struct buf record;           /* TLS bytes that SSL_write wants to see again */
+    uint64_t line_since;         /* loop time at which it came into net->tls_line */
     uint64_t ping_at;            /* clock_us of the ping that is out, 0 while none is */
     float latency;               /* seconds, negative when unknown */
     uint32_t utf8;               /* state over the text message under way */
@@ -186,8 +189,11 @@ void listen_resume_all(struct net *n); /* after a socket was closed: accepting m
 /* ---- lws_host.c: the only file that includes libwebsockets ---- */
 int host_create(struct net *n, char **error);
 void host_destroy(struct lws_host *h);
-/* Give an accepted socket to libwebsockets; it owns fd from here on, also on failure. 0 or MT_EIO. */
+/* Take an accepted socket over; the host owns fd from here on, also on failure. A plain one goes to libwebsockets at once, one with TLS
+ * when its client has said something and its turn has come (tls_line.h). 0 or MT_EIO. */
 int host_adopt(struct lws_host *h, struct session *s, int fd);
+/* The next step of a TLS handshake whose socket is ready. */
+void host_handshake(struct session *s);
 /* Close the socket and free the wsi, at once. Never inside one of its callbacks. */
 void host_close(struct session *s);
 

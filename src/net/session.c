@@ -437,6 +437,8 @@ void session_kill(struct session *s)
     if (s->state == SESSION_DEAD)
         return;
     session_owe_closed(s, 1006, (struct slice){NULL, 0});
+    if (s->state == SESSION_TLS)
+        s->net->stats.tls_failed++;
     s->state = SESSION_DEAD;
     loop_timer_stop(s->net->loop, &s->timer);
     session_update_poll(s);
@@ -470,7 +472,7 @@ static void session_reap(struct session *s)
 
     if (s->told)
         n->events->on_gone(n->events_arg, s);
-    if (s->wsi)
+    if (s->wsi || s->fd)
         host_close(s);
     loop_timer_stop(n->loop, &s->timer);
     session_unlink_dirty(s);
