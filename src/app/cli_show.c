@@ -29,6 +29,7 @@ static const struct row numbers[] = {
     {"bytes out", "net.bytes_out", BYTES},
     {"dropped", "net.dropped", COUNT},
     {"overflowed", "net.overflowed", COUNT},
+    {"slow readers", "net.slow", COUNT},
     {"malformed", "net.malformed", COUNT},
     {"accept pauses", "net.accept_pauses", COUNT},
     {"TLS handshakes", "net.tls_handshakes", COUNT},

@@ -397,6 +397,7 @@ static void add_net_stats(struct net_stats *sum, const struct net_stats *n)
     sum->tls_handshakes += n->tls_handshakes;
     sum->tls_failed += n->tls_failed;
     sum->tls_waiting += n->tls_waiting;
+    sum->slow += n->slow;
 }
 
 static void add_script_stats(struct script_stats *sum, const struct script_stats *s)

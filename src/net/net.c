@@ -67,6 +67,7 @@ int net_create(const struct net_config *c, struct net **out, char **error)
     list_init(&n->ended);
     list_init(&n->drained);
     tls_line_init(&n->tls_line);
+    slow_init(n);
     int rc = net_init(n, c, error);
     if (rc) {
         net_destroy(n);
@@ -88,6 +89,7 @@ void net_destroy(struct net *n)
     }
     while (!list_empty(&n->sessions))
         session_turn_end(n);
+    slow_fini(n);
     loop_remove_flush(n->loop, net_flush, n);
     loop_remove_flush(n->loop, tls_line_turn_end, n);
     host_destroy(n->host);
@@ -114,6 +116,7 @@ void net_stop_listening(struct net *n)
 void net_set_options(struct net *n, const struct net_options *o)
 {
     n->options = *o;
+    slow_options_changed(n);
     listen_resume_all(n);
 }
 
@@ -131,4 +134,5 @@ void net_stats(const struct net *n, struct net_stats *out)
 {
     *out = n->stats;
     out->tls_waiting = tls_line_count(&n->tls_line);
+    out->slow = slow_count(n);
 }

@@ -23,7 +23,7 @@ struct net_options {
     uint64_t close_timeout;     /* 5000: waiting for the reply to a close frame */
     uint64_t ping_interval;     /* 25000; 0 = no pings */
     uint64_t ping_timeout;      /* 10000: without any byte after a ping the session ends with 1006 */
-    uint64_t outbox_grace;      /* 1000: how long an outbox may hold up to twice outbox_limit */
+    uint64_t outbox_grace;      /* 1000: how long an outbox may hold up to twice outbox_limit; 0 = not at all */
     size_t waiting;             /* 1000: sockets in line for one of `connections`, per net */
     uint64_t wait;              /* 5000: how long each waits */
     size_t address_connections; /* sockets of one address; 0 = no limit */
@@ -69,6 +69,7 @@ struct net_stats {
     uint64_t accepted, refused, upgraded, closed, messages_in, messages_out, bytes_in, bytes_out, dropped, overflowed, malformed, accept_pauses;
     uint64_t tls_handshakes, tls_failed; /* the second: refused by either side, or left by the client, or too late */
     uint64_t tls_waiting;                /* at this moment, for their turn (tls_line.h) */
+    uint64_t slow;                       /* at this moment, WebSocket sessions whose outbox is over its limit (slow.h) */
 };
 void net_stats(const struct net *n, struct net_stats *out);
 #endif

@@ -10,6 +10,7 @@
 #include "net/address.h"
 #include "net/deflate.h"
 #include "net/net.h"
+#include "net/slow.h"
 #include "net/tls_line.h"
 #include "net/upgrade.h"
 
@@ -66,6 +67,7 @@ struct net {
     struct list_node sessions;      /* every struct session */
     struct list_node woken;         /* sessions with read bytes to go on with (session->woken) */
     struct tls_line tls_line;       /* TLS handshakes that wait for their turn */
+    struct slow_readers slow;       /* WebSocket sessions whose outbox is over its limit */
     struct list_node ended;         /* sessions that owe on_closed or are to be reaped (session->ended) */
     struct list_node drained;       /* sessions that owe on_drain (session->drained) */
     struct session *dirty;          /* first of the sessions with bytes to flush, linked by next_dirty */
@@ -115,6 +117,7 @@ struct session {
     struct session *next_dirty;  /* in net->dirty */
     struct loop_timer timer;     /* handshake, idle, ping or close, by state */
     struct outbox outbox;
+    struct slow *slow;           /* owned; NULL while it keeps up */
     struct frame_decoder decoder;
     struct buf unread;           /* read from the socket, not consumed yet */
     struct buf message;          /* fragments of the message under way */
@@ -124,6 +127,7 @@ struct session {
     float latency;               /* seconds, negative when unknown */
     uint32_t utf8;               /* state over the text message under way */
     uint32_t message_limit;      /* bytes of one message */
+    uint32_t missed;             /* messages that were dropped because it read too slowly */
     uint32_t lingered;           /* bytes dropped in SESSION_LINGER */
     uint16_t pauses;             /* session_pause minus session_resume */
     uint16_t close_code;         /* for on_closed */
@@ -142,6 +146,7 @@ struct session {
     bool loopback : 1;
     bool ping_waits : 1;         /* a ping is out and nothing was received since */
     bool served : 1;             /* at least one request was answered: idle_timeout applies */
+    bool grace_spent : 1;        /* net_options.outbox_grace is over, and the outbox has not been empty since */
     bool want_write : 1;         /* TLS wants POLLOUT to go on reading */
     struct ip ip;                /* of the client; zero on unix sockets */
     char peer[IP_TEXT_SIZE];     /* the same as text, or "unix" */
@@ -181,6 +186,9 @@ void session_ws_opened(struct session *s);
 void session_ws_timer(struct session *s);
 void session_ws_fail(struct session *s, unsigned code, const char *reason); /* the peer broke a rule: close frame, then linger */
 void session_ws_sent(struct session *s);                      /* the outbox is empty: tell of dropped messages */
+void session_ws_overflow(struct session *s);                  /* it reads too slowly: what is queued is lost, 1013 */
+void session_ws_missed(struct session *s, uint32_t count);    /* so many messages for it were dropped */
+void session_ws_pong(struct session *s, const void *data, size_t len);
 
 /* ---- listen.c ---- */
 void listen_close_all(struct net *n);

@@ -481,6 +481,7 @@ static void session_reap(struct session *s)
     list_remove(&s->drained);
     list_remove(&s->in_net);
     outbox_clear(&s->outbox, n->pool);
+    slow_free(s);
     session_http_free(s);
     buf_fini(&s->unread);
     buf_fini(&s->message);
@@ -613,6 +614,11 @@ void session_want_drain(struct session *s)
 size_t session_buffered(const struct session *s)
 {
     return s->outbox.bytes + s->record.len;
+}
+
+uint32_t session_missed(const struct session *s)
+{
+    return s->missed;
 }
 
 double session_latency(const struct session *s)
