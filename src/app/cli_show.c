@@ -32,6 +32,7 @@ static const struct row numbers[] = {
     {"slow readers", "net.slow", COUNT},
     {"malformed", "net.malformed", COUNT},
     {"accept pauses", "net.accept_pauses", COUNT},
+    {"timed out", "net.timed_out", COUNT},
     {"TLS handshakes", "net.tls_handshakes", COUNT},
     {"TLS failed", "net.tls_failed", COUNT},
     {"TLS waiting", "net.tls_waiting", COUNT},

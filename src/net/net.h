@@ -18,8 +18,8 @@ struct net_options {
     size_t deflate_threshold;   /* 1024: messages below are not compressed; SIZE_MAX turns deflate off */
     size_t connections;         /* open sockets of all nets that share; past it accepting pauses. 100000 */
     uint64_t handshake_timeout; /* 10000: TLS and request head together */
-    uint64_t body_timeout;      /* 30000: from the head of a request to the end of its body */
-    uint64_t idle_timeout;      /* 60000: HTTP keep-alive without a request */
+    uint64_t body_timeout;      /* 30000: from the head of a request to the end of its body, and a second more for each 1000 bytes of it */
+    uint64_t idle_timeout;      /* 60000: HTTP keep-alive without a request. And over so long an answer has to move: 1000 bytes a second */
     uint64_t close_timeout;     /* 5000: waiting for the reply to a close frame */
     uint64_t ping_interval;     /* 25000; 0 = no pings */
     uint64_t ping_timeout;      /* 10000: without any byte after a ping the session ends with 1006 */
@@ -67,6 +67,7 @@ struct loop *net_loop(struct net *n);
 /* Counters since the start, for status and tests. */
 struct net_stats {
     uint64_t accepted, refused, upgraded, closed, messages_in, messages_out, bytes_in, bytes_out, dropped, overflowed, malformed, accept_pauses;
+    uint64_t timed_out; /* sockets that were closed because a client took too long: all times but idle_timeout between requests */
     uint64_t tls_handshakes, tls_failed; /* the second: refused by either side, or left by the client, or too late */
     uint64_t tls_waiting;                /* at this moment, for their turn (tls_line.h) */
     uint64_t slow;                       /* at this moment, WebSocket sessions whose outbox is over its limit (slow.h) */

@@ -25,7 +25,8 @@ struct listener;
 enum {
     NET_READ_SIZE = 128 * 1024, /* of the read buffer that all sessions of a worker share */
     NET_FILE_PIECE = 64 * 1024, /* of a static file at a time */
-    NET_PIPELINE_MAX = 64 * 1024 /* queued answers past which a pipelining client has to wait */
+    NET_PIPELINE_MAX = 64 * 1024, /* queued answers past which a pipelining client has to wait */
+    NET_BYTES_PER_MS = 1 /* slower than this nobody sends a body or takes an answer, on average */
 };
 
 /* What worker 1 listens on, for the other workers. */
@@ -94,6 +95,7 @@ struct exchange {
     struct http_request request; /* slices into head */
     struct buf head;             /* its bytes */
     struct buf body;             /* decoded */
+    uint64_t body_since;         /* loop time at which the head was complete */
     size_t scanned;              /* how far the search for the end of the head went */
     struct http_chunks chunks;
     struct upgrade_deflate deflate; /* negotiated for an upgrade */
@@ -122,6 +124,8 @@ struct session {
     struct buf unread;           /* read from the socket, not consumed yet */
     struct buf message;          /* fragments of the message under way */
     struct buf record;           /* TLS bytes that SSL_write wants to see again */
+    uint64_t sent;               /* bytes that the system has taken */
+    uint64_t taken;              /* those of them that the client had taken when stall.c looked last */
     uint64_t line_since;         /* loop time at which it came into net->tls_line */
     uint64_t ping_at;            /* clock_us of the ping that is out, 0 while none is */
     float latency;               /* seconds, negative when unknown */
@@ -146,6 +150,7 @@ struct session {
     bool loopback : 1;
     bool ping_waits : 1;         /* a ping is out and nothing was received since */
     bool served : 1;             /* at least one request was answered: idle_timeout applies */
+    bool watched : 1;            /* it has to take its answer (stall.c) */
     bool grace_spent : 1;        /* net_options.outbox_grace is over, and the outbox has not been empty since */
     bool want_write : 1;         /* TLS wants POLLOUT to go on reading */
     struct ip ip;                /* of the client; zero on unix sockets */
@@ -169,6 +174,7 @@ void session_retire(struct session *s);                       /* no more request
 void session_finish(struct session *s);                       /* flush, shut down, linger */
 void session_owe_closed(struct session *s, unsigned code, struct slice reason);
 void session_set_timer(struct session *s, uint64_t ms);
+void session_timed_out(struct session *s);                    /* killed, and counted as such */
 bool session_reads(const struct session *s);
 size_t session_consume(struct session *s, unsigned char *data, size_t len);
 void session_turn_end(struct net *n);                         /* the flush hook */
@@ -179,6 +185,15 @@ size_t session_http_consume(struct session *s, unsigned char *data, size_t len);
 void session_http_sent(struct session *s);                    /* the outbox is empty: next piece of a file */
 void session_http_free(struct session *s);
 void session_http_fail(struct session *s, int status, const char *reason); /* answer and close */
+void session_http_late(struct session *s, const char *reason); /* the same with 408 */
+
+void session_http_body_timer(struct session *s);
+
+/* ---- stall.c ---- */
+bool stall_applies(const struct session *s); /* an HTTP answer is on its way, or was */
+void stall_watch(struct session *s);         /* the socket takes no more of it */
+void stall_timer(struct session *s);         /* the timer has fired while it is watched */
+void stall_end(struct session *s);           /* all has left */
 
 /* ---- session_ws.c ---- */
 size_t session_ws_consume(struct session *s, unsigned char *data, size_t len);

@@ -51,7 +51,7 @@ void session_ws_timer(struct session *s)
         session_set_timer(s, o->ping_timeout);
     } else if (s->ping_waits && s->pauses == 0) {
         s->net->events->on_silent(s->net->events_arg, s);
-        session_kill(s);
+        session_timed_out(s);
     } else if (s->ping_waits) {
         session_set_timer(s, o->ping_timeout); /* reading is paused: the answer may be waiting in the socket */
     } else {
