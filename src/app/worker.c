@@ -403,6 +403,11 @@ static void add_net_stats(struct net_stats *sum, const struct net_stats *n)
     sum->denied += n->denied;
     sum->foreign += n->foreign;
     sum->proxy_refused += n->proxy_refused;
+    sum->tls_handshakes += n->tls_handshakes;
+    sum->tls_failed += n->tls_failed;
+    sum->tls_waiting += n->tls_waiting;
+    sum->slow += n->slow;
+    sum->timed_out += n->timed_out;
 }
 
 static void add_script_stats(struct script_stats *sum, const struct script_stats *s)

@@ -54,6 +54,7 @@ struct host_fd {
     struct lws *wsi;
     struct session *session; /* NULL for libwebsockets' own descriptors */
     int want;              /* LOOP_* as libwebsockets wants it */
+    int ready;             /* LOOP_* that came while the session waits for its turn */
 };
 
 struct lws_host {
@@ -104,18 +105,51 @@ static void host_check_taken(struct lws_host *h, int fd)
     if (!s || s->state != SESSION_TLS || !s->wsi)
         return;
     s->ssl = lws_get_ssl(s->wsi);
+    lws_set_timeout(s->wsi, NO_PENDING_TIMEOUT, 0); /* each step starts one; that of the session is the one that counts */
     if (s->ssl && SSL_is_init_finished(s->ssl)) {
-        lws_set_timeout(s->wsi, NO_PENDING_TIMEOUT, 0);
+        s->net->stats.tls_handshakes++;
         s->fd = h->fds[fd].watch;
         loop_fd_set(s->fd, session_fd_event, s);
         session_start(s);
     }
 }
 
-static void host_fd_event(struct loop_fd *w, int events, void *arg)
+/* What we know of a descriptor that is to be closed, or has been. */
+static void host_forget(struct lws_host *h, int fd)
 {
-    struct lws_host *h = arg;
-    int fd = loop_fd_fileno(w);
+    struct host_fd *f = &h->fds[fd];
+
+    if (f->watch)
+        loop_fd_close(f->watch);
+    memset(f, 0, sizeof *f);
+}
+
+/* Let libwebsockets have the socket, with the first step of a TLS handshake. 0, or MT_EIO: it has closed the socket. */
+static int host_give(struct lws_host *h, struct session *s, int fd)
+{
+    lws_sock_file_fd_type desc = {.sockfd = fd};
+    lws_adopt_desc_t info = {
+        .vh = s->secure ? h->secure : h->plain,
+        .type = LWS_ADOPT_SOCKET | (s->secure ? LWS_ADOPT_ALLOW_SSL : 0),
+        .fd = desc,
+        .vh_prot_name = "moontide",
+        .opaque = s,
+    };
+
+    h->adopting = s;
+    s->wsi = lws_adopt_descriptor_vhost_via_info(&info);
+    h->adopting = NULL;
+    if (s->wsi)
+        return 0;
+    if (fd < h->fd_count)
+        host_forget(h, fd);
+    s->fd = NULL;
+    session_kill(s);
+    return MT_EIO;
+}
+
+static void host_service(struct lws_host *h, int fd, int events)
+{
     struct lws_pollfd p = {.fd = fd};
 
     if (events & (LOOP_READ | LOOP_HANGUP))
@@ -124,8 +158,38 @@ static void host_fd_event(struct loop_fd *w, int events, void *arg)
         p.events |= LWS_POLLOUT;
     p.revents = p.events;
     lws_service_fd_tsi(h->context, &p, 0);
-    if (h->fds[fd].watch == w)
-        host_check_taken(h, fd);
+}
+
+static void host_fd_event(struct loop_fd *w, int events, void *arg)
+{
+    struct lws_host *h = arg;
+    int fd = loop_fd_fileno(w);
+    struct host_fd *f = &h->fds[fd];
+
+    if (f->session && f->session->state == SESSION_TLS) {
+        f->ready |= events;
+        tls_line_join(f->session, events);
+    } else if (!f->session) {
+        host_service(h, fd, events);
+    }
+}
+
+void host_handshake(struct session *s)
+{
+    struct lws_host *h = s->net->host;
+    struct loop_fd *watch = s->fd;
+    int fd = loop_fd_fileno(watch), ready = h->fds[fd].ready;
+
+    h->fds[fd].ready = 0;
+    if (s->wsi)
+        host_service(h, fd, ready);
+    else if (host_give(h, s, fd))
+        return;
+    if (h->fds[fd].watch != watch)
+        return; /* it failed, and libwebsockets has closed the socket */
+    host_check_taken(h, fd);
+    if (s->state == SESSION_TLS && loop_fd_want(watch, h->fds[fd].want))
+        session_kill(s);
 }
 
 static void host_io(struct lws *wsi, host_io_flags flags)
@@ -146,9 +210,7 @@ static void host_io(struct lws *wsi, host_io_flags flags)
         f->want &= ~events;
     }
     if ((flags & EV_FORGET) == EV_FORGET) {
-        if (f->watch)
-            loop_fd_close(f->watch);
-        memset(f, 0, sizeof *f);
+        host_forget(h, fd);
     } else if (f->watch && !(f->session && f->session->state != SESSION_TLS)) {
         loop_fd_want(f->watch, f->want);
     }
@@ -447,33 +509,33 @@ void host_destroy(struct lws_host *h)
     mem_free(h);
 }
 
+/* A socket with TLS is watched by us until its turn; what it said first is still unread. */
+static int host_wait_for_hello(struct lws_host *h, struct session *s, int fd)
+{
+    struct host_fd *f = host_fd_at(h, fd);
+
+    if (f)
+        s->fd = f->watch = loop_fd_open(h->net->loop, fd, host_fd_event, h);
+    if (!s->fd) {
+        close(fd);
+        return MT_EIO;
+    }
+    f->session = s;
+    return loop_fd_want(s->fd, LOOP_READ);
+}
+
 int host_adopt(struct lws_host *h, struct session *s, int fd)
 {
-    lws_sock_file_fd_type desc = {.sockfd = fd};
-    lws_adopt_desc_t info = {
-        .vh = s->secure ? h->secure : h->plain,
-        .type = LWS_ADOPT_SOCKET | (s->secure ? LWS_ADOPT_ALLOW_SSL : 0),
-        .fd = desc,
-        .vh_prot_name = "moontide",
-        .opaque = s,
-    };
-
-    h->adopting = s;
-    s->wsi = NULL;
-    struct lws *wsi = lws_adopt_descriptor_vhost_via_info(&info);
-    h->adopting = NULL;
-    if (!wsi)
-        return MT_EIO;
-    s->wsi = wsi;
+    if (s->secure)
+        return host_wait_for_hello(h, s, fd);
+    int rc = host_give(h, s, fd);
+    if (rc)
+        return rc;
     struct host_fd *f = host_fd_at(h, fd);
     if (!f || !f->watch)
         return MT_EIO;
     s->fd = f->watch;
-    if (s->secure) {
-        host_check_taken(h, fd); /* a whole handshake cannot be done yet, but failing is cheap to find here */
-        return 0;
-    }
-    lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
+    lws_set_timeout(s->wsi, NO_PENDING_TIMEOUT, 0);
     loop_fd_set(s->fd, session_fd_event, s);
     return 0;
 }
@@ -481,10 +543,17 @@ int host_adopt(struct lws_host *h, struct session *s, int fd)
 void host_close(struct session *s)
 {
     struct lws *wsi = s->wsi;
+    struct loop_fd *watch = s->fd;
 
     s->wsi = NULL;
     s->ssl = NULL;
     s->fd = NULL;
-    lws_set_opaque_user_data(wsi, NULL);
-    lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+    if (wsi) {
+        lws_set_opaque_user_data(wsi, NULL);
+        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+    } else {
+        int fd = loop_fd_fileno(watch);
+        host_forget(s->net->host, fd);
+        close(fd);
+    }
 }

@@ -71,7 +71,9 @@ static int net_init(struct net *n, const struct net_config *c, char **error)
     int rc = take_access(n, c->access, error);
     if (!rc)
         rc = host_create(n, error);
-    return rc ? rc : loop_add_flush(n->loop, net_flush, n);
+    if (!rc)
+        rc = loop_add_flush(n->loop, net_flush, n);
+    return rc ? rc : loop_add_flush(n->loop, tls_line_turn_end, n); /* behind it: what open connections are owed leaves first */
 }
 
 int net_create(const struct net_config *c, struct net **out, char **error)
@@ -100,6 +102,8 @@ int net_create(const struct net_config *c, struct net **out, char **error)
     list_init(&n->drained);
     line_init(n);
     quota_set_rate(n->shared->addresses, &n->options.handshakes);
+    tls_line_init(&n->tls_line);
+    slow_init(n);
     int rc = net_init(n, c, error);
     if (rc) {
         net_destroy(n);
@@ -123,7 +127,9 @@ void net_destroy(struct net *n)
     }
     while (!list_empty(&n->sessions))
         session_turn_end(n);
+    slow_fini(n);
     loop_remove_flush(n->loop, net_flush, n);
+    loop_remove_flush(n->loop, tls_line_turn_end, n);
     host_destroy(n->host);
     deflate_destroy(n->deflate);
     outbox_pool_destroy(n->pool);
@@ -158,6 +164,7 @@ void net_set_options(struct net *n, const struct net_options *o)
         if (s->state == SESSION_OPEN)
             session_rate_update(s);
     }
+    slow_options_changed(n);
     listen_resume_all(n);
 }
 
@@ -179,4 +186,6 @@ struct loop *net_loop(struct net *n)
 void net_stats(const struct net *n, struct net_stats *out)
 {
     *out = n->stats;
+    out->tls_waiting = tls_line_count(&n->tls_line);
+    out->slow = slow_count(n);
 }

@@ -19,12 +19,12 @@ struct net_options {
     size_t deflate_threshold;   /* 1024: messages below are not compressed; SIZE_MAX turns deflate off */
     size_t connections;         /* sockets served at once by all nets that share; past it they wait in line. 100000 */
     uint64_t handshake_timeout; /* 10000: TLS and request head together */
-    uint64_t body_timeout;      /* 30000: from the head of a request to the end of its body */
-    uint64_t idle_timeout;      /* 60000: HTTP keep-alive without a request */
+    uint64_t body_timeout;      /* 30000: from the head of a request to the end of its body, and a second more for each 1000 bytes of it */
+    uint64_t idle_timeout;      /* 60000: HTTP keep-alive without a request. And over so long an answer has to move: 1000 bytes a second */
     uint64_t close_timeout;     /* 5000: waiting for the reply to a close frame */
     uint64_t ping_interval;     /* 25000; 0 = no pings */
     uint64_t ping_timeout;      /* 10000: without any byte after a ping the session ends with 1006 */
-    uint64_t outbox_grace;      /* 1000: how long an outbox may hold up to twice outbox_limit */
+    uint64_t outbox_grace;      /* 1000: how long an outbox may hold up to twice outbox_limit; 0 = not at all */
     size_t waiting;             /* 1000: sockets in line for one of `connections`, per net; past it accepting pauses */
     uint64_t wait;              /* 5000: how long each waits, for 503 then */
     size_t address_connections; /* sockets of one address (quota.h) in all nets that share, past it 429; 0 = no limit */
@@ -86,6 +86,10 @@ struct net_stats {
     uint64_t denied;  /* connections and requests from addresses that are not admitted, and connections closed by net_set_access */
     uint64_t foreign; /* requests from pages of other origins */
     uint64_t proxy_refused; /* sockets of proxy+ listeners that were closed: from no proxy, without a header, with a wrong one, too slow */
+    uint64_t timed_out; /* sockets that were closed because a client took too long: all times but idle_timeout between requests */
+    uint64_t tls_handshakes, tls_failed; /* the second: refused by either side, or left by the client, or too late */
+    uint64_t tls_waiting;                /* at this moment, for their turn (tls_line.h) */
+    uint64_t slow;                       /* at this moment, WebSocket sessions whose outbox is over its limit (slow.h) */
 };
 void net_stats(const struct net *n, struct net_stats *out);
 #endif

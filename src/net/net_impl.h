@@ -12,6 +12,8 @@
 #include "net/deflate.h"
 #include "net/net.h"
 #include "net/quota.h"
+#include "net/slow.h"
+#include "net/tls_line.h"
 #include "net/upgrade.h"
 
 #include <openssl/ssl.h>
@@ -29,7 +31,8 @@ enum {
     NET_PIPELINE_MAX = 64 * 1024, /* queued answers past which a pipelining client has to wait */
     NET_RATED_READ = 16 * 1024, /* read at a time where rates may leave it waiting in memory */
     NET_REFUSING_MAX = 1000, /* sockets past a limit that are being told so, per net */
-    NET_ADDRESSES_MAX = 65536 /* remembered for their handshakes alone */
+    NET_ADDRESSES_MAX = 65536, /* remembered for their handshakes alone */
+    NET_BYTES_PER_MS = 1 /* slower than this nobody sends a body or takes an answer, on average */
 };
 
 /* What worker 1 listens on, for the other workers. */
@@ -95,6 +98,8 @@ struct net {
     struct list_node proxied;       /* struct proxied: sockets whose PROXY header is to come */
     struct list_node sessions;      /* every struct session */
     struct list_node woken;         /* sessions with read bytes to go on with (session->woken) */
+    struct tls_line tls_line;       /* TLS handshakes that wait for their turn */
+    struct slow_readers slow;       /* WebSocket sessions whose outbox is over its limit */
     struct list_node ended;         /* sessions that owe on_closed or are to be reaped (session->ended) */
     struct list_node drained;       /* sessions that owe on_drain (session->drained) */
     struct session *dirty;          /* first of the sessions with bytes to flush, linked by next_dirty */
@@ -133,6 +138,7 @@ struct exchange {
     struct http_request request; /* slices into head */
     struct buf head;             /* its bytes */
     struct buf body;             /* decoded */
+    uint64_t body_since;         /* loop time at which the head was complete */
     size_t scanned;              /* how far the search for the end of the head went */
     struct http_chunks chunks;
     struct upgrade_deflate deflate; /* negotiated for an upgrade */
@@ -145,27 +151,32 @@ struct exchange {
 
 struct session {
     struct net *net;
-    struct lws *wsi;             /* owns fd and ssl; NULL once libwebsockets has closed it */
+    struct lws *wsi;             /* owns the socket and ssl; NULL before a TLS handshake begins, and once libwebsockets has closed it */
     SSL *ssl;                    /* NULL on plain sockets */
     struct loop_fd *fd;          /* polls the socket; owned by the host */
     void *owner;                 /* of the layer above */
     struct exchange *exchange;   /* NULL between requests and after the upgrade */
     struct list_node in_net;     /* in net->sessions */
-    struct list_node woken;      /* in net->woken */
+    struct list_node woken;      /* in net->woken; before that, while TLS waits for its turn, in net->tls_line */
     struct list_node ended;      /* in net->ended */
     struct list_node drained;    /* in net->drained */
     struct session *next_dirty;  /* in net->dirty */
     struct loop_timer timer;     /* handshake, idle, ping or close, by state */
     struct outbox outbox;
+    struct slow *slow;           /* owned; NULL while it keeps up */
     struct frame_decoder decoder;
     struct session_rates *rates; /* how much it may send, NULL without limits */
     struct buf unread;           /* read from the socket, not consumed yet */
     struct buf message;          /* fragments of the message under way */
     struct buf record;           /* TLS bytes that SSL_write wants to see again */
+    uint64_t sent;               /* bytes that the system has taken */
+    uint64_t taken;              /* those of them that the client had taken when stall.c looked last */
+    uint64_t line_since;         /* loop time at which it came into net->tls_line */
     uint64_t ping_at;            /* clock_us of the ping that is out, 0 while none is */
     float latency;               /* seconds, negative when unknown */
     uint32_t utf8;               /* state over the text message under way */
     uint32_t message_limit;      /* bytes of one message */
+    uint32_t missed;             /* messages that were dropped because it read too slowly */
     uint32_t lingered;           /* bytes dropped in SESSION_LINGER */
     uint16_t pauses;             /* session_pause minus session_resume */
     uint16_t close_code;         /* for on_closed */
@@ -191,6 +202,8 @@ struct session {
     bool counts_client : 1;      /* for the one in `ip`, which no request changes after that */
     bool ping_waits : 1;         /* a ping is out and nothing was received since */
     bool served : 1;             /* at least one request was answered: idle_timeout applies */
+    bool watched : 1;            /* it has to take its answer (stall.c) */
+    bool grace_spent : 1;        /* net_options.outbox_grace is over, and the outbox has not been empty since */
     bool want_write : 1;         /* TLS wants POLLOUT to go on reading */
     struct ip from;              /* of the other end: the client or a proxy; zero on unix sockets */
     struct ip ip;                /* of the client, for the request at hand; zero on unix sockets */
@@ -215,6 +228,7 @@ void session_retire(struct session *s);                       /* no more request
 void session_finish(struct session *s);                       /* flush, shut down, linger */
 void session_owe_closed(struct session *s, unsigned code, struct slice reason);
 void session_set_timer(struct session *s, uint64_t ms);
+void session_timed_out(struct session *s);                    /* killed, and counted as such */
 bool session_reads(const struct session *s);
 size_t session_consume(struct session *s, unsigned char *data, size_t len);
 void session_turn_end(struct net *n);                         /* the flush hook */
@@ -234,6 +248,15 @@ void session_http_refuse(struct session *s, int status, const char *head, const 
 bool session_admit(struct session *s);
 /* A connection from a stranger, before anything else: false when it is to be closed at once, unanswered. */
 bool session_may_open(struct net *n, const struct ip *peer);
+void session_http_late(struct session *s, const char *reason); /* the same with 408 */
+
+void session_http_body_timer(struct session *s);
+
+/* ---- stall.c ---- */
+bool stall_applies(const struct session *s); /* an HTTP answer is on its way, or was */
+void stall_watch(struct session *s);         /* the socket takes no more of it */
+void stall_timer(struct session *s);         /* the timer has fired while it is watched */
+void stall_end(struct session *s);           /* all has left */
 
 /* ---- session_ws.c ---- */
 size_t session_ws_consume(struct session *s, unsigned char *data, size_t len);
@@ -242,6 +265,9 @@ void session_ws_timer(struct session *s);
 void session_ws_fail(struct session *s, unsigned code, const char *reason); /* the peer broke a rule: close frame, then linger */
 void session_ws_end(struct session *s, unsigned code, const char *reason); /* the same where no rule was broken */
 void session_ws_sent(struct session *s);                      /* the outbox is empty: tell of dropped messages */
+void session_ws_overflow(struct session *s);                  /* it reads too slowly: what is queued is lost, 1013 */
+void session_ws_missed(struct session *s, uint32_t count);    /* so many messages for it were dropped */
+void session_ws_pong(struct session *s, const void *data, size_t len);
 
 /* ---- session_rate.c: only session_rate_set and _update for sessions without s->rates ---- */
 /* The limits of its route; those of net_options count besides. 0 or MT_ENOMEM. */
@@ -289,8 +315,11 @@ void listen_resume_all(struct net *n); /* where there is room: accepting goes on
 /* ---- lws_host.c: the only file that includes libwebsockets ---- */
 int host_create(struct net *n, char **error);
 void host_destroy(struct lws_host *h);
-/* Give an accepted socket to libwebsockets; it owns fd from here on, also on failure. 0 or MT_EIO. */
+/* Take an accepted socket over; the host owns fd from here on, also on failure. A plain one goes to libwebsockets at once, one with TLS
+ * when its client has said something and its turn has come (tls_line.h). 0 or MT_EIO. */
 int host_adopt(struct lws_host *h, struct session *s, int fd);
+/* The next step of a TLS handshake whose socket is ready. */
+void host_handshake(struct session *s);
 /* Close the socket and free the wsi, at once. Never inside one of its callbacks. */
 void host_close(struct session *s);
 

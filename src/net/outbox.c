@@ -275,6 +275,37 @@ static void drop_volatile(struct outbox *o, struct outbox_pool *p, size_t excess
     outbox_trim(o);
 }
 
+/* The frame that leaves next, control frames apart; NULL when there is none. */
+static const struct outbox_entry *first_counted(const struct outbox *o)
+{
+    for (uint32_t i = 0; i < o->count; i++) {
+        const struct outbox_entry *e = outbox_at(o, o->head + i);
+        if (e->frame && !(e->tag & ENTRY_CONTROL))
+            return e;
+    }
+    return NULL;
+}
+
+bool outbox_is_over(const struct outbox *o, size_t limit)
+{
+    size_t counted = o->bytes - o->control;
+    if (counted <= (limit < LIMIT_MAX ? limit : LIMIT_MAX))
+        return false;
+    const struct outbox_entry *first = first_counted(o);
+    return counted > first->frame->len - (first == outbox_at(o, o->head) ? o->offset : 0);
+}
+
+bool outbox_shrink(struct outbox *o, struct outbox_pool *p, size_t limit)
+{
+    if (!outbox_is_over(o, limit))
+        return true;
+    size_t excess = o->bytes - o->control - (limit < LIMIT_MAX ? limit : LIMIT_MAX);
+    drop_volatile(o, p, excess < o->droppable ? excess : o->droppable, NULL);
+    if (!o->count)
+        outbox_settle(o, p);
+    return !outbox_is_over(o, limit);
+}
+
 /* ---- pushing ---- */
 
 static void note_volatile(struct outbox *o, size_t len, uint32_t position)

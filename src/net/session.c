@@ -195,8 +195,10 @@ static ssize_t session_writev(void *arg, const struct iovec *iov, int n)
         if (sent < 0)
             sent = errno == EAGAIN || errno == EINTR ? 0 : TRANSPORT_DEAD;
     }
-    if (sent > 0)
+    if (sent > 0) {
+        s->sent += (uint64_t)sent;
         s->net->stats.bytes_out += (uint64_t)sent;
+    }
     return sent;
 }
 
@@ -373,6 +375,7 @@ static void session_sent(struct session *s)
         session_ws_sent(s);
     if (!outbox_empty(&s->outbox))
         return;
+    stall_end(s);
     if (s->finish && !s->write_shut) {
         session_shut_write(s);
         return;
@@ -387,8 +390,13 @@ static void session_sent(struct session *s)
 
 static void session_flush(struct session *s)
 {
-    if (s->state == SESSION_DEAD || s->state == SESSION_TLS || s->blocked || s->write_shut)
+    if (s->state == SESSION_DEAD || s->state == SESSION_TLS || s->write_shut)
         return;
+    if (s->blocked) {
+        if (stall_applies(s))
+            stall_watch(s);
+        return;
+    }
     int rc = s->record.len ? tls_flush_record(s) : 1;
     if (rc > 0)
         rc = outbox_flush(&s->outbox, s->net->pool, session_writev, s);
@@ -400,11 +408,9 @@ static void session_flush(struct session *s)
     }
     if (rc == 0) {
         s->blocked = true;
-        if (s->state == SESSION_ANSWERING || s->state == SESSION_HEAD || (s->state == SESSION_LINGER && !s->accepted))
-            session_set_timer(s, s->net->options.idle_timeout); /* a client that does not read its answer */
+        if (stall_applies(s))
+            stall_watch(s);
     } else {
-        if (s->state == SESSION_ANSWERING)
-            session_set_timer(s, 0); /* it has read all: how long the owner takes for more is its own matter */
         session_sent(s);
     }
     session_update_poll(s);
@@ -448,6 +454,8 @@ void session_kill(struct session *s)
     if (s->state == SESSION_DEAD)
         return;
     session_owe_closed(s, 1006, (struct slice){NULL, 0});
+    if (s->state == SESSION_TLS)
+        s->net->stats.tls_failed++;
     s->state = SESSION_DEAD;
     loop_timer_stop(s->net->loop, &s->timer);
     session_update_poll(s);
@@ -481,7 +489,7 @@ static void session_reap(struct session *s)
 
     if (s->told)
         n->events->on_gone(n->events_arg, s);
-    if (s->wsi)
+    if (s->wsi || s->fd)
         host_close(s);
     loop_timer_stop(n->loop, &s->timer);
     session_unlink_dirty(s);
@@ -490,6 +498,7 @@ static void session_reap(struct session *s)
     list_remove(&s->drained);
     list_remove(&s->in_net);
     outbox_clear(&s->outbox, n->pool);
+    slow_free(s);
     session_http_free(s);
     buf_fini(&s->unread);
     buf_fini(&s->message);
@@ -575,26 +584,40 @@ void session_turn_end(struct net *n)
 
 /* ---- timers ---- */
 
+void session_timed_out(struct session *s)
+{
+    s->net->stats.timed_out++;
+    session_kill(s);
+}
+
 static void session_timer(struct loop_timer *t)
 {
     struct session *s = list_entry(t, struct session, timer);
 
+    if (s->watched && stall_applies(s)) {
+        stall_timer(s);
+        return;
+    }
     switch (s->state) {
     case SESSION_OPEN:
         session_ws_timer(s);
         break;
     case SESSION_HEAD:
-        if (s->served || s->unread.len == 0) {
-            session_kill(s); /* idle keep-alive, or a client that never spoke */
-            break;
-        }
-        session_http_fail(s, 408, "the request head took too long");
+        if (s->unread.len)
+            session_http_late(s, "the request head took too long");
+        else if (s->served)
+            session_kill(s); /* idle keep-alive */
+        else
+            session_timed_out(s); /* a client that never spoke */
         break;
     case SESSION_BODY:
-        session_http_fail(s, 408, "the request body took too long");
+        session_http_body_timer(s);
+        break;
+    case SESSION_LINGER:
+        session_kill(s); /* all was said */
         break;
     default:
-        session_kill(s); /* TLS handshake, a stalled answer, close without reply, linger */
+        session_timed_out(s); /* TLS handshake, close without reply */
     }
 }
 
@@ -624,6 +647,11 @@ void session_want_drain(struct session *s)
 size_t session_buffered(const struct session *s)
 {
     return s->outbox.bytes + s->record.len;
+}
+
+uint32_t session_missed(const struct session *s)
+{
+    return s->missed;
 }
 
 double session_latency(const struct session *s)

@@ -143,6 +143,12 @@ void session_http_refuse(struct session *s, int status, const char *head, const 
     session_update_poll(s);
 }
 
+void session_http_late(struct session *s, const char *reason)
+{
+    s->net->stats.timed_out++;
+    session_http_fail(s, 408, reason);
+}
+
 /* ---- files ---- */
 
 static void push_file_piece(struct session *s)
@@ -403,7 +409,8 @@ static void head_done(struct session *s, bool more)
         session_http_fail(s, 413, "the body is too big");
     } else if (r->chunked || (r->has_length && r->length > 0)) {
         s->state = SESSION_BODY;
-        session_set_timer(s, s->net->options.handshake_timeout);
+        e->body_since = loop_now(s->net->loop);
+        session_set_timer(s, s->net->options.body_timeout);
         if (r->expect_continue && !more)
             push_bytes(s, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     } else {
@@ -423,7 +430,7 @@ static size_t consume_head(struct session *s, const char *data, size_t len)
             return len;
         }
         s->exchange->file = -1;
-        if (s->served)
+        if (s->served && !s->watched)
             session_set_timer(s, s->net->options.handshake_timeout);
     }
     struct exchange *e = s->exchange;
@@ -459,10 +466,22 @@ static size_t consume_body(struct session *s, const char *data, size_t len)
         session_http_fail(s, -done, done == -413 ? "the body is too big" : done == -400 ? "bad chunk" : "out of memory");
         return len;
     }
-    session_set_timer(s, s->net->options.handshake_timeout); /* bytes keep coming */
     if (done)
         tell_request(s);
     return used;
+}
+
+/* What has come earns time, so that a large body on a slow line is not cut off, and one that trickles in is. */
+void session_http_body_timer(struct session *s)
+{
+    struct exchange *e = s->exchange;
+    uint64_t took = loop_now(s->net->loop) - e->body_since;
+    uint64_t allowed = s->net->options.body_timeout + e->body.len / NET_BYTES_PER_MS;
+
+    if (took < allowed)
+        session_set_timer(s, allowed - took);
+    else
+        session_http_late(s, "the request body took too long");
 }
 
 size_t session_http_consume(struct session *s, unsigned char *data, size_t len)

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { WS_REASON_MAX = 123, WS_OVERFLOW_MS = 1000, WS_DEFLATE_ROOM = 4096 };
+enum { WS_REASON_MAX = 123, WS_OVERFLOW_MS = 1000, WS_DEFLATE_ROOM = 4096, WS_PONGS_MAX = 64 * 1024 };
 
 static const struct outbox_opts control_frame = {.control = true};
 
@@ -51,7 +51,7 @@ void session_ws_timer(struct session *s)
         session_set_timer(s, o->ping_timeout);
     } else if (s->ping_waits && s->pauses == 0) {
         s->net->events->on_silent(s->net->events_arg, s);
-        session_kill(s);
+        session_timed_out(s);
     } else if (s->ping_waits) {
         session_set_timer(s, o->ping_timeout); /* reading is paused: the answer may be waiting in the socket */
     } else {
@@ -80,10 +80,15 @@ static void take_ping(struct session *s, const struct frame_part *p)
 {
     if (s->state != SESSION_OPEN)
         return;
-    if (s->outbox.bytes > s->net->options.outbox_limit)
-        s->net->stats.dropped++; /* it does not read: no queue of pongs without end */
+    if (s->outbox.control > WS_PONGS_MAX || s->outbox.bytes > s->net->options.outbox_limit)
+        slow_keep_ping(s, p->data, p->len); /* it does not read: no queue of pongs without end */
     else
-        push_control(s, FRAME_PONG, p->data, p->len);
+        session_ws_pong(s, p->data, p->len);
+}
+
+void session_ws_pong(struct session *s, const void *data, size_t len)
+{
+    push_control(s, FRAME_PONG, data, len);
 }
 
 /* ---- closing ---- */
@@ -149,22 +154,21 @@ int session_close(struct session *s, unsigned code, struct slice reason)
     return 0;
 }
 
-/* The reader is too slow: what is queued is lost and counted, the close frame gets one second. */
-static int overflow(struct session *s)
+/* What is queued is counted, and the close frame gets one second. */
+void session_ws_overflow(struct session *s)
 {
     static const struct slice reason = SLICE("too slow: reconnect and resume");
 
     s->net->stats.overflowed++;
-    s->net->stats.dropped += outbox_drop_unsent(&s->outbox, s->net->pool);
+    session_ws_missed(s, outbox_drop_unsent(&s->outbox, s->net->pool));
     push_close(s, 1013, reason);
     if (s->state == SESSION_DEAD)
-        return MT_EOVERFLOW;
+        return;
     s->state = SESSION_CLOSING;
     session_owe_closed(s, 1013, reason);
     session_set_timer(s, WS_OVERFLOW_MS);
     session_update_poll(s);
     session_wake(s);
-    return MT_EOVERFLOW;
 }
 
 /* ---- messages in ---- */
@@ -307,28 +311,60 @@ void session_ws_sent(struct session *s)
     uint32_t dropped = outbox_take_dropped(&s->outbox);
     char text[64];
 
+    if (s->slow)
+        slow_caught_up(s);
     if (dropped == 0)
         return;
     int len = snprintf(text, sizeof text, "{\"type\":\"dropped\",\"count\":%u}", dropped);
     session_send(s, FRAME_TEXT, text, (size_t)len, NULL);
 }
 
-/* What a push to the outbox came to; `dropped` is outbox.dropped from before it, which older volatile frames may have raised. */
-static int pushed(struct session *s, uint32_t dropped, int rc)
+void session_ws_missed(struct session *s, uint32_t count)
 {
-    s->net->stats.dropped += s->outbox.dropped - dropped;
+    s->net->stats.dropped += count;
+    s->missed += count;
+}
+
+/* What the outbox may hold now (slow.h). */
+static size_t outbox_room(const struct session *s)
+{
+    const struct net_options *o = &s->net->options;
+
+    return o->outbox_grace && !s->grace_spent ? 2 * o->outbox_limit : o->outbox_limit;
+}
+
+/* Of an outbox, from before a push. */
+struct before {
+    uint32_t dropped; /* which the push may raise although it succeeds: older volatile frames made room for it */
+    size_t bytes;
+};
+
+static struct before before_push(const struct session *s)
+{
+    return (struct before){s->outbox.dropped, s->outbox.bytes};
+}
+
+/* What a push to the outbox came to. */
+static int pushed(struct session *s, struct before before, int rc)
+{
+    if (s->outbox.dropped != before.dropped)
+        session_ws_missed(s, s->outbox.dropped - before.dropped);
     if (rc == 0) {
         s->net->stats.messages_out++;
         session_mark_dirty(s);
+        if (s->outbox.bytes > s->net->options.outbox_limit)
+            slow_note_over(s, before.bytes);
+    } else if (rc == MT_EOVERFLOW) {
+        session_ws_overflow(s);
     }
-    return rc == MT_EOVERFLOW ? overflow(s) : rc;
+    return rc;
 }
 
 int session_send(struct session *s, enum frame_op op, const void *data, size_t len, const struct outbox_opts *opts)
 {
     struct net *n = s->net;
     unsigned char head[FRAME_HEAD_MAX];
-    uint32_t dropped = s->outbox.dropped;
+    struct before before = before_push(s);
 
     if (s->state != SESSION_OPEN)
         return MT_ECLOSED;
@@ -340,20 +376,20 @@ int session_send(struct session *s, enum frame_op op, const void *data, size_t l
     const void *body = packed ? n->deflated.data : data;
     size_t body_len = packed ? n->deflated.len : len;
     size_t head_len = frame_put_head(head, op, packed, body_len);
-    int rc = outbox_push_copy(&s->outbox, n->pool, head, head_len, body, body_len, n->options.outbox_limit, opts);
-    return pushed(s, dropped, rc);
+    int rc = outbox_push_copy(&s->outbox, n->pool, head, head_len, body, body_len, outbox_room(s), opts);
+    return pushed(s, before, rc);
 }
 
 int session_send_packet(struct session *s, struct packet *p, const struct outbox_opts *opts)
 {
     struct net *n = s->net;
-    uint32_t dropped = s->outbox.dropped;
+    struct before before = before_push(s);
 
     if (s->state != SESSION_OPEN)
         return MT_ECLOSED;
     struct blob *frame = packet_frame(p, s->deflate_bits, n->options.deflate_threshold, n->deflate);
-    int rc = outbox_push(&s->outbox, n->pool, frame, n->options.outbox_limit, opts);
-    return pushed(s, dropped, rc);
+    int rc = outbox_push(&s->outbox, n->pool, frame, outbox_room(s), opts);
+    return pushed(s, before, rc);
 }
 
 /* What the members of one room get, by the window they negotiated: looked up once, its references counted once. */
@@ -368,10 +404,10 @@ static void send_shared(struct session *s, struct packet *p, const struct outbox
 
     if (!f->frame)
         f->frame = packet_frame(p, s->deflate_bits, n->options.deflate_threshold, n->deflate);
-    uint32_t dropped = s->outbox.dropped;
-    int rc = outbox_push_take(&s->outbox, n->pool, f->frame, n->options.outbox_limit, opts);
+    struct before before = before_push(s);
+    int rc = outbox_push_take(&s->outbox, n->pool, f->frame, outbox_room(s), opts);
     f->taken += rc == 0;
-    pushed(s, dropped, rc);
+    pushed(s, before, rc);
 }
 
 void session_send_many(struct session *const *list, size_t count, struct packet *p, const struct outbox_opts *opts)

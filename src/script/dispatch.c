@@ -16,6 +16,8 @@
 #include <lauxlib.h>
 #include <stdio.h>
 
+enum { DISPATCH_QUIET_MS = 1000 };
+
 /* ---- in the task's coroutine: index 1 is the peer ---- */
 
 static int end_of_handler(lua_State *L, int status, lua_KContext context)
@@ -312,12 +314,35 @@ static void on_drain(void *arg, struct session *session)
     task_run_ready(arg); /* this comes after the script's own end of the turn */
 }
 
+/* Messages for it were dropped because it read too slowly. One line a second: those who are slow together are counted in it. */
+static void log_missed(struct script *s, const struct peer *p, uint32_t missed)
+{
+    struct script_about about = {0};
+    uint64_t now = loop_now(s->loop);
+
+    if (now < s->missed_quiet_until) {
+        s->missed_untold++;
+        return;
+    }
+    peer_fill_about(s, p->conn->id, &about);
+    about.about.version = slice_of(s->live->hash);
+    if (s->missed_untold)
+        log_info(s->log, &about.about, "read too slowly: %u messages for it were dropped. So it was with %zu others before it", missed,
+                 s->missed_untold);
+    else
+        log_info(s->log, &about.about, "read too slowly: %u messages for it were dropped", missed);
+    s->missed_untold = 0;
+    s->missed_quiet_until = now + DISPATCH_QUIET_MS;
+}
+
 static void on_closed(void *arg, struct session *session, unsigned code, struct slice reason)
 {
     struct peer *p = session_owner(session);
 
     if (!p || p->closed)
         return;
+    if (session_missed(session))
+        log_missed(arg, p, session_missed(session));
     peer_closed(p);
     dispatch_event(p, &(struct peer_event){NULL, PEER_CLOSE, code, reason.len, reason.data});
     task_run_ready(arg);

@@ -117,6 +117,8 @@ struct script {
     bool missed_state;          /* a chunk asked tide.state for what is not there, in a probe */
     void (*stopped)(void *arg); /* waits for the last task after script_stop */
     void *stopped_arg;
+    uint64_t missed_quiet_until; /* loop time until which the next slow reader that ends is only counted */
+    size_t missed_untold;        /* those */
     struct script_stats stats;
 };
 

@@ -1,6 +1,8 @@
-"""Readers that are slow or never read: queues stay bounded, keys keep the newest, the rest closes with 1013."""
+"""Readers that are slow or never read: queues stay bounded, keys keep the newest, a burst has its grace, the rest closes with 1013."""
 import pytest
+from support.control import status
 from support.server import sanitized
+from support.wire import BINARY, PONG, TEXT
 
 FLOOD = """
 local tide = require "moontide"
@@ -35,6 +37,22 @@ function app.on.volatile(conn, msg)
   end
   return { dropped = dropped, buffered = tide.state.slow.buffered }
 end
+function app.on.both(conn, msg)
+  local sent = 0
+  for n = 1, msg.count do
+    sent = sent + (tide.state.slow:send_binary(filler, { volatile = true }) and 1 or 0)
+    assert(tide.state.slow:send({ key = n, filler = filler }, { key = "k" }))
+  end
+  return { sent = sent }
+end
+function app.on.fill(conn, msg)
+  while tide.state.slow.buffered < msg.bytes do -- behind what the system takes, which is megabytes
+    assert(tide.state.slow:send { filler = filler })
+    tide.sleep(0)
+  end
+  return { buffered = tide.state.slow.buffered }
+end
+function app.on.buffered() return { buffered = tide.state.slow.buffered } end
 function app.on.send(conn, msg) tide.state.slow:send(msg.text) end
 function app.on.drain(conn, msg)
   local conn2 = tide.state.slow
@@ -61,13 +79,23 @@ OUTBOX = 1 << 20
 
 
 @pytest.fixture
-def trio(serve, connect):
-    """(server, slow, driver, log): `slow` has a small receive buffer and does not read."""
-    server = serve(FLOOD)
-    log = connect(server, "/log")
-    slow = connect(server, "/slow", rcvbuf=4096)
-    slow.fence()
-    return server, slow, connect(server, "/driver"), log
+def make_trio(serve, connect, authority):
+    """make_trio(grace, tls=False, **options) -> (server, slow, driver, log): `slow` has a small receive buffer and does not read."""
+    def make(grace, tls=False, **options):
+        flags = ["--tls", ",".join(map(str, authority.issue("reader", "localhost", "127.0.0.1")))] if tls else []
+        server = serve(FLOOD, *flags, settings={"limits.outbox_grace": grace})
+        context = authority.client() if tls else None
+        log = connect(server, "/log", tls=context)
+        slow = connect(server, "/slow", rcvbuf=4096, tls=context, **options)
+        slow.fence()
+        return server, slow, connect(server, "/driver", tls=context), log
+    return make
+
+
+@pytest.fixture
+def trio(make_trio):
+    """Without grace."""
+    return make_trio(0)
 
 
 def call(ws, kind, **fields):
@@ -168,3 +196,133 @@ def test_room_member_that_never_reads_harms_no_other(serve, connect):
         good.text(str(n))
         good.expect(text=str(n))
     assert dead.take_eof() is not None
+
+
+# ---- the grace of a burst ----
+
+@pytest.mark.one_worker
+@pytest.mark.parametrize("tls", [False, True])
+def test_burst_up_to_twice_the_limit_arrives(make_trio, tls):
+    server, slow, driver, _ = make_trio(60, tls)
+    got = call(driver, "fill", bytes=OUTBOX * 3 // 2)
+    assert got["buffered"] >= OUTBOX * 3 // 2
+    assert status(server)["net"]["slow"] == 1
+    while call(driver, "buffered")["buffered"]:
+        slow.json()
+    assert status(server)["net"]["slow"] == 0
+    call(driver, "send", text='{"last":true}')
+    while "last" not in slow.json():
+        pass
+
+
+@pytest.mark.one_worker
+@pytest.mark.parametrize("tls", [False, True])
+def test_burst_that_is_not_read_in_time_ends_with_1013(make_trio, tls):
+    server, slow, driver, log = make_trio(0.3, tls)
+    call(driver, "fill", bytes=OUTBOX * 3 // 2)
+    log.expect(closed="/slow", code=1013)
+    server.log.wait(r"read too slowly: \d+ messages for it were dropped.*path=/slow")
+    net = status(server)["net"]
+    assert net["overflowed"] == 1 and net["dropped"] > 10 and net["slow"] == 0
+    slow.take_eof()
+
+
+@pytest.mark.one_worker
+def test_twice_the_limit_is_never_passed(make_trio):
+    _, _, driver, log = make_trio(60)
+    got = call(driver, "plain", count=1000)
+    assert got["name"] == "overflow"
+    log.expect(closed="/slow", code=1013)
+
+
+@pytest.mark.one_worker
+def test_volatile_goes_first_when_the_grace_is_over(make_trio, until):
+    """The connection stays, with no more than the limit; what was dropped is told once it reads, and there is no second grace
+    before."""
+    server, slow, driver, _ = make_trio(0.3)
+    call(driver, "fill", bytes=100000)
+    first = call(driver, "volatile", count=1000)
+    assert OUTBOX < first["buffered"] <= 2 * OUTBOX
+    until(lambda: call(driver, "buffered")["buffered"] <= OUTBOX, what="the end of the grace")
+    assert call(driver, "volatile", count=100)["buffered"] <= OUTBOX
+    call(driver, "send", text='{"kept":true}')
+    messages = [slow.json()]
+    while {"kept": True} not in messages or messages[-1].get("type") != "dropped":
+        messages.append(slow.json())
+    dropped = messages[-1]["count"]
+    assert dropped == status(server)["net"]["dropped"]
+    assert len([m for m in messages if "n" in m]) + dropped == 1100
+    assert call(driver, "volatile", count=1)["dropped"] == 0
+    slow.expect(n=1)
+    until(lambda: call(driver, "buffered")["buffered"] == 0, what="an empty outbox")
+    call(driver, "fill", bytes=100000)
+    assert OUTBOX < call(driver, "volatile", count=200)["buffered"], "a new grace behind an empty outbox"
+
+
+@pytest.mark.one_worker
+def test_dropped_counts_neither_keys_nor_pings_and_is_text_among_binary(make_trio):
+    """A client of binary messages tells it by its being text."""
+    server, slow, driver, _ = make_trio(0)
+    call(driver, "fill", bytes=100000)
+    for n in range(100):
+        slow.ping(str(n))
+    sent = call(driver, "both", count=400)["sent"]
+    for n in range(100, 200):
+        slow.ping(str(n))
+    got, pongs, binaries = slow.frame(), [], 0
+    while b'"dropped"' not in got.payload[:100]:
+        pongs += [got.payload] if got.op == PONG else []
+        binaries += got.op == BINARY
+        got = slow.frame()
+    assert got.op == TEXT
+    count = int(got.payload.split(b":")[-1].strip(b"}"))
+    assert binaries + count == 400 and binaries <= sent
+    assert count == status(server)["net"]["dropped"]
+    while b"199" not in pongs:
+        got = slow.frame()
+        pongs += [got.payload] if got.op == PONG else []
+    slow.expect_nothing()
+
+
+@pytest.mark.one_worker
+def test_newest_ping_is_answered_after_a_stall(make_trio):
+    """Pings of a client that does not read are not answered without end; the last one is, when it reads again."""
+    _, slow, driver, _ = make_trio(60)
+    call(driver, "fill", bytes=OUTBOX * 3 // 2)
+    for n in range(2000):
+        slow.ping(f"{n:0100}")
+    pongs = []
+    while not pongs or pongs[-1] != b"%0100d" % 1999:
+        got = slow.frame()
+        pongs += [got.payload] if got.op == PONG else []
+    assert len(pongs) < 1000 and pongs == sorted(pongs)
+    slow.expect_nothing()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("deflate", [False, True])
+def test_many_that_never_read_harm_no_other(serve, connect, authority, tls, deflate):
+    """40 that never read, in a room of 3 who do: those get everything in order, and what the others cost is bounded."""
+    flags = ["--tls", ",".join(map(str, authority.issue("crowd", "localhost", "127.0.0.1")))] if tls else []
+    server = serve("""
+    local tide = require "moontide"
+    local app = {}
+    local function filler() local t = {} for i = 1, 5000 do t[i] = string.char(math.random(32, 126)) end return table.concat(t) end
+    function app.on_open(conn) conn:join "r" end
+    function app.on_message(conn, text) tide.room "r":send { text = text, filler = filler() } end
+    return app""", *flags, settings={"limits.outbox": "128k", "limits.outbox_grace": 0.2})
+    options = {"tls": authority.client() if tls else None, "extensions": "permessage-deflate" if deflate else None}
+    dead = [connect(server, rcvbuf=4096, **options) for _ in range(40)]
+    for ws in dead:
+        ws.fence()
+    options["extensions"] = None
+    good = [connect(server, **options) for _ in range(3)]
+    before = server.rss()
+    for n in range(1500):
+        good[0].text(str(n))
+        for ws in good:
+            ws.expect(text=str(n))
+    if not sanitized():
+        assert server.rss() - before < 40 * (2 * (128 << 10) + (64 << 10)) + (30 << 20)
+    for ws in good:
+        ws.expect_nothing()

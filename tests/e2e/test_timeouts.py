@@ -1,4 +1,4 @@
-"""Clients that fall silent: pings, idle HTTP connections, closes without an answer."""
+"""Clients that fall silent: pings, idle HTTP connections, closes without an answer. Those that are slow: test_slowloris.py."""
 import time
 
 from support.wire import CLOSE, PING, PONG, Response, Socket, Wire, frame, head
@@ -79,14 +79,6 @@ def test_idle_http_connection_ends(serve):
         begin = time.monotonic()
         wire.expect_eof()
         assert time.monotonic() - begin > 0.15
-
-
-def test_slow_body_ends(serve):
-    server = serve(APP, settings={"handshake.timeout": 0.3})
-    with Wire(server.address) as wire:
-        wire.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
-        rest = wire.take_eof()
-        assert (not rest or rest.startswith(b"HTTP/1.1 408 "))
 
 
 def test_close_that_is_never_answered(serve, connect):

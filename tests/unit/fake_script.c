@@ -171,6 +171,11 @@ size_t session_buffered(const struct session *s)
     return s->buffered;
 }
 
+uint32_t session_missed(const struct session *s)
+{
+    return 0;
+}
+
 double session_latency(const struct session *s)
 {
     return -1;

@@ -1,4 +1,5 @@
-/* test_net_tls.c - what the workers share of TLS: certificates that are swapped for all at once, keys of session tickets. */
+/* test_net_tls.c - what the workers share of TLS: certificates that are swapped for all at once, keys of session tickets. And how a
+ * storm of handshakes is served. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "fake_net.h"
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 // cmocka needs the headers above first
 #include <cmocka.h>
@@ -425,6 +427,84 @@ static void keys_of_tickets_come_and_go(void **state)
     check_ages(TLS1_3_VERSION);
 }
 
+/* ---- a storm ---- */
+
+enum { STORM = 200, STORM_LEAVES = 50 };
+
+/* What a client says first, without a client. */
+static size_t make_hello(unsigned char *out, int size)
+{
+    SSL_CTX *ctx = client_context(TLS1_3_VERSION);
+    SSL *ssl = SSL_new(ctx);
+
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    assert_int_equal(SSL_connect(ssl), -1);
+    int len = BIO_read(SSL_get_wbio(ssl), out, size);
+    assert_true(len > 100);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    return (size_t)len;
+}
+
+struct storm {
+    struct fake_net *net;
+    uint64_t turns;   /* at whose end handshakes waited */
+    uint64_t longest; /* line */
+};
+
+/* Behind the line's own hook. Ends the loop when all that came are served. */
+static void watch_line(void *arg)
+{
+    struct storm *storm = arg;
+    struct net_stats stats;
+
+    net_stats(storm->net->net, &stats);
+    if (stats.tls_waiting)
+        storm->turns++;
+    else if (stats.accepted == STORM)
+        loop_stop(storm->net->loop);
+    if (stats.tls_waiting > storm->longest)
+        storm->longest = stats.tls_waiting;
+}
+
+/* So many sockets say hello at once, some of them have left already. All others are answered, over many turns of the loop, so that
+ * those who are connected have their turns in between. */
+static void a_storm_is_served_a_little_at_a_time(void **state)
+{
+    struct fake_server f;
+    char *error = NULL;
+    unsigned char hello[2048], byte;
+    int fds[STORM];
+
+    write_pair(true, "localhost");
+    fake_server_create(&f, 1, &files, 1, NULL);
+    assert_int_equal(fake_server_listen(&f, "127.0.0.1:0", true, &error), 0);
+    size_t len = make_hello(hello, sizeof hello);
+    for (int i = 0; i < STORM; i++) {
+        fds[i] = dial(fake_server_port(&f));
+        put(fds[i], (char *)hello, len);
+        if (i < STORM_LEAVES)
+            shutdown(fds[i], SHUT_WR);
+    }
+    struct storm storm = {.net = &f.nets[0]};
+    assert_int_equal(loop_add_flush(storm.net->loop, watch_line, &storm), 0);
+    loop_run(storm.net->loop);
+    assert_true(storm.longest > 32);
+    assert_true(storm.turns > 2); /* dozens, where nothing else takes the processor */
+    for (int i = STORM_LEAVES; i < STORM; i++) {
+        assert_int_equal(receive(fds[i], &byte, 1), 1);
+        assert_int_equal(byte, 22); /* handshake, RFC 8446 5.1 */
+    }
+    struct net_stats stats;
+    net_stats(storm.net->net, &stats);
+    assert_int_equal(stats.tls_handshakes, 0); /* none has come to its end */
+    assert_true(stats.tls_failed > 0);         /* who left in the line; the first may have been answered before that was seen */
+    loop_remove_flush(storm.net->loop, watch_line, &storm);
+    for (int i = 0; i < STORM; i++)
+        close(fds[i]);
+    fake_server_destroy(&f);
+}
+
 static int make_folder(void **state)
 {
     if (!mkdtemp(folder))
@@ -450,6 +530,7 @@ int main(void)
         cmocka_unit_test(loading_without_memory),
         cmocka_unit_test(swaps_under_load),
         cmocka_unit_test(keys_of_tickets_come_and_go),
+        cmocka_unit_test(a_storm_is_served_a_little_at_a_time),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
