@@ -92,13 +92,11 @@ static int merge(struct config_value *v, struct config_value *fresh, char **erro
         *v = *fresh;
         return 0;
     }
-    char **items = mem_resize(v->items, (v->count + fresh->count + 1) * sizeof(*items));
-    if (!items) {
+    if (config_value_reserve(v, fresh->count)) {
         config_value_fini(fresh);
         return MT_ENOMEM;
     }
-    memcpy(items + v->count, fresh->items, (fresh->count + 1) * sizeof(*items));
-    v->items = items;
+    memcpy(v->items + v->count, fresh->items, (fresh->count + 1) * sizeof(*fresh->items));
     v->count += fresh->count;
     mem_free(fresh->items);
     return 0;

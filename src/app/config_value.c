@@ -304,17 +304,29 @@ static int check_item(const struct config_key *key, const char *item, char **err
     return 0;
 }
 
+int config_value_reserve(struct config_value *v, size_t more)
+{
+    size_t room = v->room ? v->room : 2;
+    while (room < v->count + more + 1)
+        room *= 2;
+    char **items = room == v->room ? v->items : mem_resize(v->items, room * sizeof(*items));
+    if (!items)
+        return MT_ENOMEM;
+    v->items = items;
+    v->room = room;
+    return 0;
+}
+
 static int append(const struct config_key *key, const char *data, size_t len, struct config_value *v, char **error)
 {
-    char *item = mem_strdup(data, len), **items;
+    char *item = mem_strdup(data, len);
     int rc = item ? check_item(key, item, error) : MT_ENOMEM;
-    if (rc == 0 && !(items = mem_resize(v->items, (v->count + 2) * sizeof(*items))))
-        rc = MT_ENOMEM;
+    if (rc == 0)
+        rc = config_value_reserve(v, 1);
     if (rc) {
         mem_free(item);
         return rc;
     }
-    v->items = items;
     v->items[v->count++] = item;
     v->items[v->count] = NULL;
     return 0;
@@ -341,11 +353,12 @@ int config_value_copy(const struct config_value *from, struct config_value *to)
         return MT_ENOMEM;
     if (from->count == 0)
         return 0;
-    if (!(to->items = mem_zalloc(from->count + 1, sizeof(*to->items))))
+    if (config_value_reserve(to, from->count))
         return MT_ENOMEM;
     for (; to->count < from->count; to->count++)
         if (!(to->items[to->count] = mem_strdup(from->items[to->count], strlen(from->items[to->count]))))
             return MT_ENOMEM;
+    to->items[to->count] = NULL;
     return 0;
 }
 

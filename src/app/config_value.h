@@ -10,6 +10,7 @@ struct config_value {
     char *text;                /* STRING, ENUM: owned, NULL when empty */
     char **items;              /* LIST: owned array of owned texts, NULL-terminated; NULL while empty */
     size_t count;              /* LIST: items without the NULL */
+    size_t room;               /* LIST: places in the array, the one of the NULL included */
 };
 
 struct config {
@@ -22,6 +23,8 @@ struct config {
 int config_value_parse(const struct config_key *key, const char *text, struct config_value *v, char **error);
 /* Add one item (or, unless `whole`, each of the blank-separated items) to a list. Same results. */
 int config_value_add(const struct config_key *key, const char *text, bool whole, struct config_value *v, char **error);
+/* Room for `more` items and the NULL: lists of addresses are long, so it grows by doubling. 0 or MT_ENOMEM. */
+int config_value_reserve(struct config_value *v, size_t more);
 int config_value_copy(const struct config_value *from, struct config_value *to); /* `to` is empty. 0 or MT_ENOMEM */
 void config_value_fini(struct config_value *v);                                  /* frees; the value is empty again */
 bool config_value_equal(const struct config_value *a, const struct config_value *b);
