@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/access.h"
 #include <stdio.h>
 
 /* Logs what kept its old state, and adds it to *why unless that is NULL. */
@@ -41,20 +42,38 @@ void server_set_reload_limits(struct server *s)
                                  });
 }
 
-static void set_limits(struct worker *w, void *arg)
+/* On its way to a worker. */
+struct live_settings {
+    struct worker_limits limits;
+    struct access *access; /* one reference */
+};
+
+static void free_live_settings(struct live_settings *n)
 {
-    if (w)
-        worker_set_limits(w, arg);
-    mem_free(arg);
+    access_unref(n->access);
+    mem_free(n);
 }
 
-static void post_limits(struct worker *w, const struct worker_limits *limits)
+static void set_live_settings(struct worker *w, void *arg)
 {
-    struct worker_limits *copy = mem_alloc(sizeof(*copy));
-    if (copy)
-        *copy = *limits;
-    if (!copy || worker_post(w, set_limits, copy) != 0)
-        mem_free(copy);
+    struct live_settings *n = arg;
+    if (w) {
+        worker_set_limits(w, &n->limits);
+        worker_set_access(w, n->access);
+    }
+    free_live_settings(n);
+}
+
+static void post_live_settings(struct server *s, size_t worker, const struct worker_limits *limits)
+{
+    struct live_settings *n = mem_alloc(sizeof(*n));
+    if (n) {
+        *n = (struct live_settings){*limits, access_ref(s->access)};
+        if (worker_post(s->workers[worker], set_live_settings, n) == 0)
+            return;
+        free_live_settings(n);
+    }
+    log_error(s->log, NULL, "worker %zu goes on with the old limits and lists of addresses: out of memory", worker + 1);
 }
 
 static void apply_config(struct server *s)
@@ -71,7 +90,7 @@ static void apply_config(struct server *s)
     worker_read_limits(s->current, &limits.net);
     worker_read_user_limits(s->current, &limits.users);
     for (size_t i = 0; i < s->worker_count; i++)
-        post_limits(s->workers[i], &limits);
+        post_live_settings(s, i, &limits);
 }
 
 static int renew_config(struct server *s, struct buf *why)
@@ -80,10 +99,15 @@ static int renew_config(struct server *s, struct buf *why)
     char *error = NULL;
     if (!config_path(s->config))
         return 0; /* flags and environment cannot change */
+    struct access *access = NULL;
     int rc = config_reload(s->config, &fresh, &error);
+    if (rc == 0 && (rc = config_access(fresh, &access, &error)) != 0)
+        config_destroy(fresh);
     if (rc == 0) {
         config_destroy(s->current);
         s->current = fresh;
+        access_unref(s->access);
+        s->access = access;
         apply_config(s);
         log_info(s->log, NULL, "reloaded %s", config_path(fresh));
     } else {

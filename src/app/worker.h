@@ -25,6 +25,7 @@ struct worker_config {
     struct static_root *files; /* NULL: none */
     const struct config *config;
     struct net_shared *net;
+    struct access *access; /* who may connect, at the start */
     struct hub_crew *crew;
     struct services *services;
     const char *script, *library; /* library may be NULL */
@@ -80,6 +81,8 @@ struct worker_limits {
 };
 /* For what comes after. */
 void worker_set_limits(struct worker *w, const struct worker_limits *limits);
+/* net_set_access. */
+void worker_set_access(struct worker *w, struct access *a);
 
 struct worker_stats {
     struct net_stats net;
