@@ -122,3 +122,13 @@ uint64_t buckets_recall(struct buckets *b, struct slice key)
     unlock_set(b, hash);
     return full_at;
 }
+
+void buckets_cap(struct buckets *b, const struct rate *r, uint64_t now_us)
+{
+    for (uint64_t i = 0; i < SETS; i++) {
+        struct set *s = lock_set(b, i);
+        for (struct place *p = s->places; p < s->places + WAYS; p++)
+            bucket_cap(&p->bucket, r, now_us);
+        unlock_set(b, i);
+    }
+}

@@ -27,4 +27,6 @@ uint64_t buckets_forgotten(const struct buckets *b);
 /* For a bucket that is kept elsewhere most of the time: leave what there is of it, and get that (0: nothing). */
 void buckets_leave(struct buckets *b, struct slice key, uint64_t full_at);
 uint64_t buckets_recall(struct buckets *b, struct slice key);
+/* bucket_cap of all of them: looks at each place, half a millisecond. */
+void buckets_cap(struct buckets *b, const struct rate *r, uint64_t now_us);
 #endif

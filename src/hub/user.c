@@ -146,15 +146,25 @@ struct user *user_find(const struct hub *h, struct slice id)
 
 /* ---- what they may take ---- */
 
-void hub_set_user_limits(struct hub *h, const struct user_limits *l)
+/* Debts of the old rate do not outlive it. */
+static void change_rate(struct hub *h, const struct rate *r)
 {
     const uint64_t now_us = loop_now(h->loop) * 1000;
     const struct user *u;
     size_t at = 0;
 
-    h->user_limits = *l;
     while ((u = map_next(&h->users, &at, NULL)) != NULL)
-        bucket_cap_shared(&u->identity->messages, &l->messages, now_us);
+        bucket_cap_shared(&u->identity->messages, r, now_us);
+    buckets_cap(h->crew->gone, r, now_us);
+}
+
+void hub_set_user_limits(struct hub *h, const struct user_limits *l)
+{
+    const struct rate old = h->user_limits.messages;
+
+    h->user_limits = *l;
+    if (old.per_second > 0 && (old.per_second != l->messages.per_second || old.burst != l->messages.burst))
+        change_rate(h, &l->messages);
 }
 
 uint64_t conn_charge_message(const struct conn *c, uint64_t now_us)

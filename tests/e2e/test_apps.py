@@ -1,8 +1,14 @@
 """The apps of the API's contract, run as they are written. Their scenarios, against the real program."""
+import base64
+import hashlib
+import hmac
+import json
+import shutil
 import time
 from pathlib import Path
 
 import pytest
+from support.wire import Refused
 
 HERE = Path(__file__).resolve()
 APPS, SCRIPTS = HERE.parent / "apps", HERE.parents[2] / "scripts"
@@ -142,7 +148,7 @@ def test_seed(serve, connect, apps):
 
 
 def test_jsonrpc(serve, connect, apps):
-    server = serve(apps / "rpc.lua")
+    server = serve(apps / "i_api.lua")
     a = connect(server)
 
     def call(**fields):
@@ -155,7 +161,7 @@ def test_jsonrpc(serve, connect, apps):
     call(id=2, method="nope")
     a.expect(error={"code": -32601})
     call(id=3, method="crash")
-    assert "secret" not in str(a.expect(error={"code": -32603, "message": "Internal error"}))
+    assert "boom" not in str(a.expect(error={"code": -32603, "message": "Internal error"}))
     a.text("{")
     a.expect(error={"code": -32700}, id=None)
     a.text([{"jsonrpc": "2.0", "method": "add", "params": {"a": 1, "b": 1}},
@@ -163,3 +169,146 @@ def test_jsonrpc(serve, connect, apps):
     assert a.json() == [{"jsonrpc": "2.0", "id": 1, "result": 2}]
     call(method="add", params={"a": 1, "b": 1})  # a notification has no answer
     a.expect_nothing()
+    for _ in range(60):
+        call(id=5, method="whoami")
+    results = [a.json() for _ in range(60)]
+    refused = [m for m in results if m.get("error", {}).get("code") == -32029]
+    assert refused and len(results) - len(refused) >= 30, results  # 20 a second, bursts of 40, of which some were used above
+
+
+# ---- (a) Slack-like chat ----
+
+KEY = "a key of thirty-two bytes or more"
+
+
+def token(sub, seconds=3600, key=KEY, alg="HS256", **claims):
+    """Made by hand, so that not only the server's own tokens are tried (RFC 7515, appendix A.1)."""
+    def part(value):
+        return base64.urlsafe_b64encode(value if isinstance(value, bytes) else json.dumps(value).encode()).rstrip(b"=").decode()
+
+    text = part({"alg": alg, "typ": "JWT"}) + "." + part({"sub": sub, "exp": time.time() + seconds, **claims})
+    return text + "." + part(hmac.digest(key.encode(), text.encode(), hashlib.sha256) if alg != "none" else b"")
+
+
+@pytest.fixture(name="slack")
+def slack_fixture(serve, apps, tmp_path):
+    """The app in a folder of its own, with the migration that it names."""
+    shutil.copy(apps / "a_chat.lua", tmp_path / "app.lua")
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "1_messages.sql").write_text(
+        "CREATE TABLE messages (room TEXT, user TEXT, text TEXT, at REAL);\nCREATE INDEX by_room ON messages (room, at);\n")
+
+    def start():
+        return serve(tmp_path / "app.lua", env={"JWT_KEY": KEY})
+    return start
+
+
+def login(connect, server, name, **claims):
+    ws = connect(server, "/?token=" + token(name, **claims))
+    ws.expect(type="system", message="Welcome to the chat!")
+    return ws
+
+
+def ask(ws, kind, **fields):
+    """The reply or error; what else comes meanwhile is passed over."""
+    ws.text({"type": kind, "id": 77, **fields})
+    while True:
+        got = ws.json()
+        if got.get("id") == 77:
+            return got
+
+
+def see(ws, **fields):
+    """The next message that has these fields."""
+    while True:
+        got = ws.json()
+        if all(got.get(k) == v for k, v in fields.items()):
+            return got
+
+
+def test_slack_lets_in_who_has_a_token(slack, connect):
+    server = slack()
+    for bad in ("", "?token=nonsense", "?token=" + token("ann", key="another key that is as long as it is"),
+                "?token=" + token("ann", alg="none"), "?token=" + token("ann", seconds=-60)):
+        with pytest.raises(Refused) as refused:
+            connect(server, "/" + bad)
+        assert refused.value.status == 401, bad
+    ws = connect(server, headers={"Authorization": "Bearer " + token("bob")})
+    ws.expect(type="system")
+
+
+def test_slack(slack, connect):
+    server = slack()
+    ann, bob = login(connect, server, "ann", role="moderator"), login(connect, server, "bob")
+    assert ask(bob, "chat", room="general", text="hello")["code"] == "denied"  # not in the room
+    first = ask(ann, "join", room="general")["data"]
+    assert [m["user"] for m in first["members"]] == ["ann"] and first["history"] == []
+    ask(bob, "join", room="general")
+    see(ann, type="user_joined", user="bob")
+    bob.text({"type": "chat", "room": "general", "text": "hello"})
+    for ws in (ann, bob):
+        see(ws, type="chat", **{"from": "bob", "text": "hello"})
+    bob.text({"type": "typing", "room": "general"})
+    see(ann, type="typing", user="bob")
+    bob.expect_nothing()
+
+    tab = login(connect, server, "ann")
+    bob.text({"type": "private", "to": "ann", "text": "psst"})
+    for ws in (ann, tab):
+        see(ws, type="private", text="psst", **{"from": "bob"})
+
+    assert ask(bob, "kick", room="general", user="ann")["code"] == "denied"
+    assert ask(ann, "mute", room="general", user="bob", seconds=1)["type"] == "reply"
+    assert ask(bob, "chat", room="general", text="hello?")["message"] == "you are muted"
+    while ask(bob, "chat", room="general", text="back")["type"] == "error":
+        time.sleep(0.25)  # it takes one from the pace each time
+    see(ann, type="chat", text="back")
+    history = ask(tab, "join", room="general")["data"]["history"]
+    assert [m["text"] for m in history] == ["back", "hello"]
+
+    ask(ann, "kick", room="general", user="bob")
+    see(ann, type="user_left", user="bob")
+    assert ask(bob, "chat", room="general", text="still?")["code"] == "denied"
+    ask(ann, "ban", user="bob", seconds=60)
+    bob.expect_close(4403, "banned")
+    with pytest.raises(Refused) as refused:
+        login(connect, server, "bob")
+    assert refused.value.status == 403
+
+
+def test_slack_keeps_the_last_words(slack, connect):
+    """Sent, and gone at once: it is kept and told. Also after a restart."""
+    server = slack()
+    ann, zoe = login(connect, server, "ann"), login(connect, server, "zoe")
+    for ws in (ann, zoe):
+        ask(ws, "join", room="general")
+    zoe.text({"type": "chat", "room": "general", "text": "last words"})
+    zoe.bye(1001)
+    see(ann, type="chat", text="last words", **{"from": "zoe"})
+    ann.bye()
+    server.__exit__(None, None, None)
+    ann = login(connect, slack(), "ann")
+    assert [m["text"] for m in ask(ann, "join", room="general")["data"]["history"]] == ["last words"]
+
+
+def test_slack_paces_a_user(slack, connect):
+    """Over all tabs: five a second, bursts of ten."""
+    server = slack()
+    tabs = [login(connect, server, "ann") for _ in range(3)]
+    for ws in tabs:
+        ask(ws, "join", room="general")
+    began = time.monotonic()
+    answers = [ask(tabs[n % 3], "chat", room="general", text="x") for n in range(60)]
+    most = 10 + 5 * (time.monotonic() - began) + 1
+    refused = [a for a in answers if a["type"] == "error"]
+    assert all((a["code"], a["message"]) == ("limited", "slow down") for a in refused)
+    assert 10 <= 60 - len(refused) <= most
+
+
+def test_slack_tokens_expire(slack, connect):
+    server = slack()
+    refreshed, expired = login(connect, server, "ann", seconds=2), login(connect, server, "bob", seconds=2)
+    assert ask(refreshed, "refresh", token=token("ann"))["type"] == "reply"
+    assert ask(refreshed, "refresh", token="nonsense")["code"] == "401"
+    expired.expect_close(4401, "expired")
+    assert ask(refreshed, "join", room="general")["type"] == "reply"

@@ -17,10 +17,13 @@
 #define CONN(w, n) (crew[w].conns[n])
 enum { SECOND = 1000000, START = 1000 * SECOND };
 
+/* It is START from the first call on. */
 static void set_limits(struct fake_world *crew, struct user_limits l)
 {
-    for (int i = 0; i < FAKE_CREW; i++)
+    for (int i = 0; i < FAKE_CREW; i++) {
+        fake_advance(&crew[i], START / 1000 - loop_now(crew[i].loop));
         hub_set_user_limits(crew[i].hub, &l);
+    }
 }
 
 static int try_open(struct fake_world *w, const char *user)
@@ -189,6 +192,7 @@ static void coming_back_is_no_way_around(void **state)
     fake_open(&crew[0], "ann");
     for (int n = 0; n < 6; n++)
         (void)conn_charge_message(CONN(0, 0), START);
+    set_limits(crew, two); /* another setting has changed: debts stay */
     fake_close(&crew[0], 0);
     fake_settle(crew);
     fake_open(&crew[1], "ann");
@@ -200,8 +204,6 @@ static void another_rate_counts_at_once(void **state)
     struct fake_world *crew = *state;
     struct user_limits fast = {.messages = {.per_second = 100, .burst = 10}};
 
-    for (int i = 0; i < FAKE_CREW; i++)
-        fake_advance(&crew[i], START / 1000);
     set_limits(crew, two);
     fake_open(&crew[0], "ann");
     for (int n = 0; n < 1000; n++)
@@ -210,6 +212,14 @@ static void another_rate_counts_at_once(void **state)
     assert_int_equal(conn_charge_message(CONN(0, 0), START), SECOND / 100); /* not the minutes that it owed */
     set_limits(crew, (struct user_limits){0});
     assert_int_equal(conn_charge_message(CONN(0, 0), START), 0);
+
+    set_limits(crew, two);
+    for (int n = 0; n < 1000; n++)
+        (void)conn_charge_message(CONN(0, 0), START);
+    fake_close(&crew[0], 0);
+    set_limits(crew, fast); /* while ann is away */
+    fake_open(&crew[1], "ann");
+    assert_int_equal(conn_charge_message(CONN(1, 0), START), SECOND / 100);
 }
 
 /* ---- threads ---- */
