@@ -1,8 +1,8 @@
 /* buckets.h - token buckets by key, for all workers: a table of fixed size that forgets.
  *
- * A bucket that is full carries nothing and needs no place. So a key costs no allocation and nothing has to be swept: the place of
- * a full bucket is free for the next key. A key has sixteen places to be in. Where all of them hold buckets of others that are not
- * full, the fullest is forgotten and counted: so many keys at once that this happens are more than BUCKETS_COMFORT.
+ * A bucket that is full carries nothing and needs no place. So a key costs no allocation and nothing has to be swept: the place
+ * of a full bucket is free for the next key. A key has sixteen places to be in. Where all of them hold buckets of others that are
+ * not full, the fullest is forgotten and counted: so many keys at once that this happens are more than BUCKETS_COMFORT.
  *
  * Keys are any bytes, of any length. Only their hash is kept (SipHash under the key of the process, 64 bits, so clients cannot
  * make two keys share a bucket). Any thread.

@@ -174,7 +174,8 @@ uint64_t conn_charge_message(const struct conn *c, uint64_t now_us)
     if (!c->user)
         return 0;
     atomic_uint_least64_t *bucket = &c->user->identity->messages;
-    return l->refuse ? bucket_take_shared(bucket, &l->messages, now_us, 1) : bucket_charge_shared(bucket, &l->messages, now_us, 1);
+    return l->refuse ? bucket_take_shared(bucket, &l->messages, now_us, 1)
+                     : bucket_charge_shared(bucket, &l->messages, now_us, 1);
 }
 
 /* ---- asking ---- */

@@ -6,8 +6,8 @@
 #include <stdio.h>
 
 enum {
-    RETRY_AFTER = 5,  /* seconds: nobody knows when one of the others goes */
-    LOOK_MS = 1000,   /* a pause that is longer ends within this time when the setting goes */
+    RETRY_AFTER = 5, /* seconds: nobody knows when one of the others goes */
+    LOOK_MS = 1000,  /* a pause that is longer ends within this time when the setting goes */
 };
 
 /* ---- telling ---- */
