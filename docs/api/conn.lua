@@ -18,7 +18,8 @@
 ---the subprotocol that was agreed on, nil for none
 ---@field protocol string?
 ---who it is, nil for nobody. Can be set, also to nil: the memberships of the connection move to that person, with `on_leave` and
----`on_join` where that makes a difference. 1 to 256 bytes
+---`on_join` where that makes a difference. 1 to 256 bytes. Where that user has as many connections as `limits.user_connections`
+---allows, it stays as it was and the connection is closed with 1008: the handler goes on as when its client has gone
 ---@field user string?
 ---a table of your own, made when it is first touched. Stays over reloads, and with the object after the close
 ---@field data table

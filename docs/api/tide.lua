@@ -84,6 +84,15 @@ function tide.every(seconds, fn) end
 ---@return moontide.queue queue
 function tide.queue(fn, opts) end
 
+---Limit how often something may happen, by key. May be made while the script loads, as a local at its top. See [limit](limit.md).
+---
+---Raises: a rate that is not above 0, a burst below 1, either of them infinite or above 1e9; the hundred and first name.
+---@param name string # 1 to 256 bytes; the same name is the same limit, in all workers
+---@param rate number # so many a second over time
+---@param burst? number # so many at once; as many as `rate` by default, but at least 1
+---@return moontide.limit limit
+function tide.limit(name, rate, burst) end
+
 ---A room is one over all workers: members hear what is sent to it, and are counted, wherever they are connected.
 ---@param name string # 1 to 256 bytes
 ---@return moontide.room room

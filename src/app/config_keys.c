@@ -199,7 +199,8 @@ const struct config_key config_keys[CONFIG_COUNT] = {
                 "and unix sockets are not counted. For clients of proxies: WebSocket connections."},
     [CONFIG_LIMITS_USER_CONNECTIONS] = {.name = "limits.user_connections",
         .type = CONFIG_INT, .initial = "0", .min = 0, .max = 1000000, .live = true,
-        .help = "WebSocket connections of one user, over all workers; more are answered with 429. 0 is no limit."},
+        .help = "WebSocket connections of one user, over all workers. More are answered with 429, and closed with 1008 where a "
+                "script sets conn.user later. 0 is no limit."},
     [CONFIG_LIMITS_RATE_MESSAGES] = {.name = "limits.rate.messages",
         .type = CONFIG_RATE, .initial = "off", .min = 0.001, .max = 1e7, .live = true,
         .help = "Messages that one WebSocket connection sends; a ping counts as one."},

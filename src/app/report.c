@@ -97,6 +97,16 @@ static int put_script(const struct script_stats *s, struct buf *out)
     return PUT_COUNTS(out, "handlers", counts);
 }
 
+/* What was asked for past a limit. */
+static int put_limits(const struct worker_stats *s, struct buf *out)
+{
+    const struct count counts[] = {{"user_connections", s->script.user_connections},
+                                   {"user_delays", s->script.user_delays},
+                                   {"user_closes", s->script.user_closes},
+                                   {"forgotten", s->forgotten}};
+    return PUT_COUNTS(out, "limits", counts);
+}
+
 /* What is open or under way at this moment. */
 static int put_open(const struct report *r, struct buf *out)
 {
@@ -137,6 +147,8 @@ int report_status(const struct report *r, struct buf *out)
         rc = put_net(&r->stats, out);
     if (rc == 0)
         rc = put_script(&r->stats.script, out);
+    if (rc == 0)
+        rc = put_limits(&r->stats, out);
     if (rc == 0)
         rc = put_open(r, out);
     return rc ? rc : put_reloads(r, out);

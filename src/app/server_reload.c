@@ -49,9 +49,9 @@ static void set_limits(struct worker *w, void *arg)
     mem_free(arg);
 }
 
-static void post_limits(struct worker *w, const struct net_options *limits)
+static void post_limits(struct worker *w, const struct worker_limits *limits)
 {
-    struct net_options *copy = mem_alloc(sizeof(*copy));
+    struct worker_limits *copy = mem_alloc(sizeof(*copy));
     if (copy)
         *copy = *limits;
     if (!copy || worker_post(w, set_limits, copy) != 0)
@@ -77,7 +77,7 @@ static void post_access(struct server *s, size_t i, struct access *a)
 static void apply_config(struct server *s, struct access *access)
 {
     enum log_level level;
-    struct net_options limits;
+    struct worker_limits limits;
     for (int id = 0; id < CONFIG_COUNT; id++)
         if (!config_keys[id].live && !config_equal(s->current, s->config, (enum config_id)id))
             log_warn(s->log, NULL, "%s has changed, which needs a restart: the server goes on with the old value",
@@ -85,7 +85,8 @@ static void apply_config(struct server *s, struct access *access)
     if (log_level_parse(slice_of(config_text(s->current, CONFIG_LOG_LEVEL)), &level))
         log_set_level(s->log, level);
     server_set_reload_limits(s);
-    worker_read_limits(s->current, &limits);
+    worker_read_limits(s->current, &limits.net);
+    worker_read_user_limits(s->current, &limits.users);
     for (size_t i = 0; i < s->worker_count; i++) {
         post_limits(s->workers[i], &limits);
         post_access(s, i, access);

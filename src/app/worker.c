@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "hub/crew.h"
+#include "hub/limits.h"
 #include "loop/inbox.h"
 
 struct worker {
@@ -55,6 +56,13 @@ void worker_read_limits(const struct config *c, struct net_options *o)
     o->exceeded_closes = strcmp(config_text(c, CONFIG_LIMITS_RATE_EXCEEDED), "close") == 0;
 }
 
+void worker_read_user_limits(const struct config *c, struct user_limits *out)
+{
+    out->connections = config_number(c, CONFIG_LIMITS_USER_CONNECTIONS);
+    out->messages = config_rate(c, CONFIG_LIMITS_RATE_USER_MESSAGES);
+    out->refuse = strcmp(config_text(c, CONFIG_LIMITS_RATE_EXCEEDED), "close") == 0;
+}
+
 static void read_http(const struct config *c, struct http_settings *out)
 {
     out->ca = config_text(c, CONFIG_HTTP_CA);
@@ -85,6 +93,7 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;
     out->sandbox_allow = config_list(c, CONFIG_SANDBOX_ALLOW);
     read_http(c, &out->http);
+    worker_read_user_limits(c, &out->user_limits);
     out->modules = wc->modules;
     out->module_count = wc->module_count;
 }
@@ -367,12 +376,13 @@ void worker_drain(struct worker *w, uint64_t timeout_ms)
 
 /* ---- other wishes ---- */
 
-void worker_set_limits(struct worker *w, const struct net_options *limits)
+void worker_set_limits(struct worker *w, const struct worker_limits *limits)
 {
-    struct net_options o = *limits;
+    struct net_options o = limits->net;
     /* the tables of libwebsockets have the size of the start, so this one stays */
     o.connections = config_number(w->config->config, CONFIG_LIMITS_CONNECTIONS);
     net_set_options(w->net, &o);
+    script_set_user_limits(w->script, &limits->users);
 }
 
 struct dev *worker_dev(const struct worker *w)
@@ -415,6 +425,9 @@ static void add_script_stats(struct script_stats *sum, const struct script_stats
     sum->events += s->events;
     sum->errors += s->errors;
     sum->client_errors += s->client_errors;
+    sum->user_connections += s->user_connections;
+    sum->user_delays += s->user_delays;
+    sum->user_closes += s->user_closes;
     sum->late_answers += s->late_answers;
     sum->budget_kills += s->budget_kills;
     sum->memory += s->memory;
@@ -435,6 +448,7 @@ void worker_stats_add(struct worker_stats *sum, const struct worker_stats *one)
     sum->connections += one->connections;
     sum->people += one->people;
     sum->rooms += one->rooms;
+    sum->forgotten += one->forgotten;
 }
 
 void worker_add_stats(const struct worker *w, struct worker_stats *sum)
@@ -447,6 +461,7 @@ void worker_add_stats(const struct worker *w, struct worker_stats *sum)
     if (w->number == 1) {
         own.people = hub_people(hub);
         own.rooms = hub_rooms(hub);
+        own.forgotten = limits_forgotten(hub_limits(hub));
     }
     worker_stats_add(sum, &own);
 }

@@ -74,8 +74,13 @@ void worker_switch(struct worker *w, struct switchover *o, worker_switched_fn *f
 void worker_settle(struct worker *w, uint64_t generation);
 /* Begin to stop; `drained` hears when that is done. Again: nothing. */
 void worker_drain(struct worker *w, uint64_t timeout_ms);
-/* The limits and times of `config` for what comes after. */
-void worker_set_limits(struct worker *w, const struct net_options *limits);
+/* What changes with a reload of the settings. */
+struct worker_limits {
+    struct net_options net;
+    struct user_limits users;
+};
+/* For what comes after. */
+void worker_set_limits(struct worker *w, const struct worker_limits *limits);
 
 struct worker_stats {
     struct net_stats net;
@@ -83,8 +88,9 @@ struct worker_stats {
     size_t sessions, connections; /* open sockets, and those that speak WebSocket */
     size_t in_line;               /* sockets that wait for a place */
     size_t people, rooms;
+    uint64_t forgotten; /* buckets of tide.limit that had to go before they were full */
 };
-/* Add what this worker counts; people and rooms are those of all workers, and told by worker 1. */
+/* Add what this worker counts; people, rooms and forgotten are those of all workers, and told by worker 1. */
 void worker_add_stats(const struct worker *w, struct worker_stats *sum);
 void worker_stats_add(struct worker_stats *sum, const struct worker_stats *one);
 
@@ -95,4 +101,5 @@ struct dev *worker_dev(const struct worker *w); /* NULL outside of dev mode */
 struct script *worker_script(const struct worker *w);
 /* The limits and times that `config` sets. */
 void worker_read_limits(const struct config *config, struct net_options *out);
+void worker_read_user_limits(const struct config *config, struct user_limits *out);
 #endif

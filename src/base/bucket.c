@@ -4,11 +4,20 @@
 enum { US_PER_SECOND = 1000000 };
 static const double longest_us = 1e15; /* thirty years: keeps sums far from the end of the type */
 
-static uint64_t us_for(const struct rate *r, double n)
+/* What `n` cost. Rounded down, and the room up: a burst taken one by one has to fit into the room for it. */
+static uint64_t cost_of(const struct rate *r, double n)
 {
     double us = n / r->per_second * US_PER_SECOND;
 
-    return us < longest_us ? (uint64_t)(us + 0.5) : (uint64_t)longest_us;
+    return us < longest_us ? (uint64_t)us : (uint64_t)longest_us;
+}
+
+static uint64_t room_of(const struct rate *r)
+{
+    double us = r->burst / r->per_second * US_PER_SECOND;
+    uint64_t down = cost_of(r, r->burst);
+
+    return us > (double)down && us < longest_us ? down + 1 : down;
 }
 
 /* What is missing from a bucket, as the time that fills it. */
@@ -20,7 +29,7 @@ static uint64_t missing(uint64_t full_at, uint64_t now_us)
 /* As bucket_take, on a number that the caller keeps. */
 static uint64_t take(uint64_t *full_at, const struct rate *r, uint64_t now_us, double n)
 {
-    uint64_t gone = missing(*full_at, now_us), cost = us_for(r, n), room = us_for(r, r->burst);
+    uint64_t gone = missing(*full_at, now_us), cost = cost_of(r, n), room = room_of(r);
 
     if (gone > 0 && gone + cost > room)
         return cost < room ? gone + cost - room : gone;
@@ -33,21 +42,47 @@ uint64_t bucket_take(struct bucket *b, const struct rate *r, uint64_t now_us, do
     return r->per_second > 0 ? take(&b->full_at, r, now_us, n) : 0;
 }
 
-uint64_t bucket_charge(struct bucket *b, const struct rate *r, uint64_t now_us, double n)
+/* As bucket_charge, on a number that the caller keeps. */
+static uint64_t charge(uint64_t *full_at, const struct rate *r, uint64_t now_us, double n)
 {
-    if (r->per_second <= 0)
-        return 0;
-    uint64_t gone = missing(b->full_at, now_us) + us_for(r, n), room = us_for(r, r->burst);
+    uint64_t gone = missing(*full_at, now_us) + cost_of(r, n), room = room_of(r);
 
     if (gone > (uint64_t)longest_us)
         gone = (uint64_t)longest_us;
-    b->full_at = now_us + gone;
+    *full_at = now_us + gone;
     return gone > room ? gone - room : 0;
+}
+
+uint64_t bucket_charge(struct bucket *b, const struct rate *r, uint64_t now_us, double n)
+{
+    return r->per_second > 0 ? charge(&b->full_at, r, now_us, n) : 0;
+}
+
+/* As bucket_cap, on a number that the caller keeps. */
+static void cap(uint64_t *full_at, const struct rate *r, uint64_t now_us)
+{
+    uint64_t room = r->per_second > 0 ? room_of(r) : 0;
+
+    if (missing(*full_at, now_us) > room)
+        *full_at = now_us + room;
+}
+
+void bucket_cap(struct bucket *b, const struct rate *r, uint64_t now_us)
+{
+    cap(&b->full_at, r, now_us);
 }
 
 bool bucket_is_full(const struct bucket *b, uint64_t now_us)
 {
     return b->full_at <= now_us;
+}
+
+/* ---- shared ----
+ * The number is all there is, so its order to other memory does not matter. */
+
+static bool swap(atomic_uint_least64_t *full_at, uint_least64_t *seen, uint64_t next)
+{
+    return atomic_compare_exchange_weak_explicit(full_at, seen, next, memory_order_relaxed, memory_order_relaxed);
 }
 
 uint64_t bucket_take_shared(atomic_uint_least64_t *full_at, const struct rate *r, uint64_t now_us, double n)
@@ -56,9 +91,33 @@ uint64_t bucket_take_shared(atomic_uint_least64_t *full_at, const struct rate *r
 
     if (r->per_second <= 0)
         return 0;
-    for (;;) { /* the number is all there is, so its order to other memory does not matter */
+    for (;;) {
         uint64_t next = seen, wait = take(&next, r, now_us, n);
-        if (wait || atomic_compare_exchange_weak_explicit(full_at, &seen, next, memory_order_relaxed, memory_order_relaxed))
+        if (wait || swap(full_at, &seen, next))
             return wait;
     }
+}
+
+uint64_t bucket_charge_shared(atomic_uint_least64_t *full_at, const struct rate *r, uint64_t now_us, double n)
+{
+    uint_least64_t seen = atomic_load_explicit(full_at, memory_order_relaxed);
+
+    if (r->per_second <= 0)
+        return 0;
+    for (;;) {
+        uint64_t next = seen, wait = charge(&next, r, now_us, n);
+        if (swap(full_at, &seen, next))
+            return wait;
+    }
+}
+
+void bucket_cap_shared(atomic_uint_least64_t *full_at, const struct rate *r, uint64_t now_us)
+{
+    uint_least64_t seen = atomic_load_explicit(full_at, memory_order_relaxed);
+    uint64_t next;
+
+    do {
+        next = seen;
+        cap(&next, r, now_us);
+    } while (next != seen && !swap(full_at, &seen, next));
 }

@@ -23,8 +23,12 @@ struct bucket {
 uint64_t bucket_take(struct bucket *b, const struct rate *r, uint64_t now_us, double n);
 /* Take `n` in any case, into debt. The microseconds until it is out of debt, 0 when it is not in debt. */
 uint64_t bucket_charge(struct bucket *b, const struct rate *r, uint64_t now_us, double n);
+/* For a rate that has changed: what is missing is missing as time, and now no more than fills the whole bucket. */
+void bucket_cap(struct bucket *b, const struct rate *r, uint64_t now_us);
 bool bucket_is_full(const struct bucket *b, uint64_t now_us); /* nothing to remember: it may be forgotten */
 
-/* bucket_take on a bucket that several threads use. Never blocks. */
+/* The same on a bucket that several threads use. Never block. */
 uint64_t bucket_take_shared(atomic_uint_least64_t *full_at, const struct rate *r, uint64_t now_us, double n);
+uint64_t bucket_charge_shared(atomic_uint_least64_t *full_at, const struct rate *r, uint64_t now_us, double n);
+void bucket_cap_shared(atomic_uint_least64_t *full_at, const struct rate *r, uint64_t now_us);
 #endif

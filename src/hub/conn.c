@@ -17,21 +17,35 @@ unsigned conn_worker(conn_id id)
     return (unsigned)((id & worker_mask) >> SLOT_BITS) + 1;
 }
 
-/* A connection with a socket counts for its person from here on; without a login it is a person of its own. */
+/* One connection with a socket more counts for `u`; without a login (NULL) it is a person of its own. 0 or MT_ELIMITED. */
+static int person_admit(struct hub *h, struct user *u)
+{
+    if (u)
+        return user_admit(u);
+    atomic_fetch_add(&h->crew->people, 1);
+    return 0;
+}
+
+/* What person_admit has counted. */
+static void person_dismiss(struct hub *h, struct user *u)
+{
+    if (u)
+        user_dismiss(u);
+    else
+        atomic_fetch_sub(&h->crew->people, 1);
+}
+
+/* It was admitted: it is among those of its user from here on. */
 static void person_add(struct conn *c)
 {
     if (c->user)
-        user_add_conn(c->user, c);
-    else
-        atomic_fetch_add(&c->hub->crew->people, 1);
+        list_add_tail(&c->user->conns, &c->in_user);
 }
 
 static void person_remove(struct conn *c)
 {
-    if (c->user)
-        user_remove_conn(c->user, c);
-    else
-        atomic_fetch_sub(&c->hub->crew->people, 1);
+    list_remove(&c->in_user);
+    person_dismiss(c->hub, c->user);
 }
 
 /* An id of this worker that others can find. 0 or MT_ENOMEM. */
@@ -48,10 +62,24 @@ static int take_id(struct conn *c)
     return MT_ENOMEM;
 }
 
+/* Among all connections, with an id. 0 or MT_ENOMEM. */
+static int take_seat(struct conn *c)
+{
+    struct fan *everyone = &c->hub->everyone;
+
+    if (fan_add(everyone, c->session, &c->seat))
+        return MT_ENOMEM;
+    if (take_id(c) == 0)
+        return 0;
+    fan_remove(everyone, c->seat);
+    return MT_ENOMEM;
+}
+
 int conn_open(struct hub *h, struct session *session, struct slice user, struct conn **out)
 {
     if (user.len > HUB_NAME_MAX)
         return MT_EINVALID;
+    int rc = MT_ENOMEM;
     struct conn *c = mem_zalloc(1, sizeof(*c));
     if (!c)
         return MT_ENOMEM;
@@ -60,10 +88,10 @@ int conn_open(struct hub *h, struct session *session, struct slice user, struct 
     list_init(&c->in_user);
     if (user.len && !(c->user = user_get(h, user)))
         goto out;
-    if (fan_add(&h->everyone, session, &c->seat))
+    if ((rc = person_admit(h, c->user)) != 0)
         goto out;
-    if (take_id(c)) {
-        fan_remove(&h->everyone, c->seat);
+    if ((rc = take_seat(c)) != 0) {
+        person_dismiss(h, c->user);
         goto out;
     }
     person_add(c);
@@ -72,7 +100,7 @@ int conn_open(struct hub *h, struct session *session, struct slice user, struct 
 out:
     user_unref(c->user);
     mem_free(c);
-    return MT_ENOMEM;
+    return rc;
 }
 
 void conn_detach(struct conn *c)
@@ -134,9 +162,12 @@ int conn_set_user(struct conn *c, struct slice user)
         return 0;
     if (user.len && !(u = user_get(h, user)))
         return MT_ENOMEM;
-    if (member_change_user(c, u)) {
+    int rc = c->session ? person_admit(h, u) : 0;
+    if (rc == 0 && (rc = member_change_user(c, u)) != 0 && c->session)
+        person_dismiss(h, u);
+    if (rc) {
         user_unref(u);
-        return MT_ENOMEM;
+        return rc;
     }
     if (c->session)
         person_remove(c);

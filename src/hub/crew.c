@@ -22,6 +22,12 @@ static void fini_stripes(struct stripe *stripes, unsigned count)
     }
 }
 
+static void destroy_buckets(struct hub_crew *crew)
+{
+    limits_destroy(crew->limits);
+    buckets_destroy(crew->gone);
+}
+
 struct hub_crew *hub_crew_create(unsigned workers)
 {
     struct hub_crew *crew = mem_zalloc(1, sizeof(*crew));
@@ -29,6 +35,13 @@ struct hub_crew *hub_crew_create(unsigned workers)
     assert(workers >= 1 && workers <= HUB_WORKERS_MAX);
     if (!crew)
         return NULL;
+    crew->limits = limits_create(workers > 1);
+    crew->gone = buckets_create(workers > 1);
+    if (!crew->limits || !crew->gone) {
+        destroy_buckets(crew);
+        mem_free(crew);
+        return NULL;
+    }
     crew->workers = workers;
     crew->stripes = workers > 1 ? CREW_STRIPES : 1;
     init_stripes(crew->rooms_by_name, crew->stripes);
@@ -48,6 +61,7 @@ void hub_crew_destroy(struct hub_crew *crew)
     fini_stripes(crew->rooms_by_name, crew->stripes);
     fini_stripes(crew->users_by_id, crew->stripes);
     fini_stripes(crew->conns_by_id, crew->stripes);
+    destroy_buckets(crew);
     mem_free(crew);
 }
 

@@ -129,6 +129,11 @@ void hub_destroy(struct hub *h)
     mem_free(h);
 }
 
+struct limits *hub_limits(const struct hub *h)
+{
+    return h->crew->limits;
+}
+
 size_t hub_count(const struct hub *h)
 {
     return h->conns.count;

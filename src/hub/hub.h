@@ -11,6 +11,7 @@
 #ifndef MT_HUB_HUB_H
 #define MT_HUB_HUB_H
 #include "base/blob.h"
+#include "base/bucket.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -26,6 +27,7 @@ enum {
 };
 
 struct hub;
+struct limits;
 struct room;
 struct user;
 struct membership;
@@ -83,7 +85,7 @@ void hub_destroy(struct hub *h);
 
 /* ---- connections ---- */
 /* A new connection of `session`; `user` may be empty. The session's owner is not touched. 0, MT_EINVALID (user over
- * HUB_NAME_MAX), MT_ENOMEM. */
+ * HUB_NAME_MAX), MT_ELIMITED (the user has as many as may be), MT_ENOMEM. */
 int conn_open(struct hub *h, struct session *session, struct slice user, struct conn **out);
 /* The socket is gone (session pointer dies now); still a member everywhere until conn_close. */
 /* A person of whom no other connection has a socket is offline from here on. */
@@ -100,7 +102,8 @@ uint64_t hub_dropped(const struct hub *h);                 /* letters of this hu
 void conn_set_owner(struct conn *c, void *owner);
 void conn_set_expires(struct conn *c, double at);
 /* Log in, change or (empty) log out. Memberships move to the new person, who takes over the info where it is new:
- * on_leave (no grace) and on_join run where that makes a difference. 0, MT_EINVALID, MT_ENOMEM (nothing has changed). */
+ * on_leave (no grace) and on_join run where that makes a difference. 0, MT_EINVALID, MT_ELIMITED (as conn_open), MT_ENOMEM
+ * (nothing has changed). */
 int conn_set_user(struct conn *c, struct slice user);
 struct slice conn_user(const struct conn *c); /* empty when none */
 /* Text form of an id, for logs, scripts and clients: "c" and base 36, NUL-terminated; and back (0 when malformed). */
@@ -112,6 +115,20 @@ int conn_send(struct conn *c, enum frame_op op, const void *data, size_t len, co
 /* Walk over the rooms of a connection; *m NULL first. */
 struct room *conn_next_room(const struct conn *c, struct membership **m);
 struct slice room_name(const struct room *r);
+
+/* ---- what a user may take, over all workers ---- */
+/* Each worker is told the same. Zeroed memory is no limit. Connections are counted while they have a socket; a lower limit closes
+ * none that are there. */
+struct user_limits {
+    size_t connections;   /* 0: no limit */
+    struct rate messages; /* of all of them together */
+    bool refuse;          /* a message past the rate is not taken; false: into debt */
+};
+void hub_set_user_limits(struct hub *h, const struct user_limits *l);
+/* A message of `c` is there. 0: the rate has room for it, or nobody is logged in. Else the microseconds until it has: for this
+ * message, which was refused, or for the next one. One atomic number per user: no lock. */
+uint64_t conn_charge_message(const struct conn *c, uint64_t now_us);
+struct limits *hub_limits(const struct hub *h); /* of all workers: tide.limit, see limits.h */
 
 /* ---- who is left out of a send ---- */
 struct hub_except {

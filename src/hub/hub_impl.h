@@ -15,9 +15,11 @@
  */
 #ifndef MT_HUB_HUB_IMPL_H
 #define MT_HUB_HUB_IMPL_H
+#include "hub/buckets.h"
 #include "hub/fan.h"
 #include "hub/hub.h"
 #include "hub/kept.h"
+#include "hub/limits.h"
 #include "loop/inbox.h"
 
 #include <pthread.h>
@@ -50,6 +52,8 @@ struct hub_crew {
     struct stripe users_by_id[CREW_STRIPES];
     struct stripe conns_by_id[CREW_STRIPES];  /* those with a socket, for other workers to ask; unused with one worker */
     struct kept_store kept[CREW_STRIPES];     /* current messages, under the lock of rooms_by_name at the same place */
+    struct limits *limits;                    /* owned: tide.limit */
+    struct buckets *gone;                     /* owned: identity->messages of those who are gone: coming back is no way around it */
 };
 
 struct hub {
@@ -58,6 +62,7 @@ struct hub {
     void *arg;                       /* for events */
     struct hub_crew *crew;           /* borrowed, or its own */
     bool alone;                      /* the crew is its own */
+    struct user_limits user_limits;
     unsigned worker;                 /* from 1 */
     uint64_t bit;                    /* of the worker, in masks of workers */
     struct slots conns;              /* every struct conn, by the id without the worker */
@@ -86,6 +91,7 @@ struct identity {
     atomic_uint refs;         /* users and members. Who has one may take more without the lock; they are given back under it */
     atomic_uint conns;        /* connections with a socket; changed under the lock */
     _Atomic uint64_t workers; /* where these are; changed under the lock */
+    atomic_uint_least64_t messages; /* what they may send: a bucket_take_shared, 0 while nothing limits them */
     size_t len;               /* of id */
     char id[];                /* key in the stripe; not NUL-terminated */
 };
@@ -198,8 +204,9 @@ struct user *user_get(struct hub *h, struct slice id);
 void user_unref(struct user *u); /* NULL is allowed */
 struct user *user_find(const struct hub *h, struct slice id); /* NULL when nobody of that id has a socket here */
 uint64_t user_workers(struct hub *h, struct slice id);        /* where somebody of that id has a socket */
-void user_add_conn(struct user *u, struct conn *c);           /* it has a socket and is this user's */
-void user_remove_conn(struct user *u, struct conn *c);
+/* One connection with a socket more is this user's: 0, or MT_ELIMITED. Then it goes into u->conns. */
+int user_admit(struct user *u);
+void user_dismiss(struct user *u); /* one less; it is not in u->conns any more */
 struct slice identity_id(const struct identity *i); /* empty for NULL */
 void identity_unref(struct identity *i);            /* NULL is allowed */
 

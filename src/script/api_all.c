@@ -6,6 +6,7 @@
 #include "script/api_http.h"
 #include "script/api_files.h"
 #include "script/api_json.h"
+#include "script/api_limit.h"
 #include "script/api_log.h"
 #include "script/api_password.h"
 #include "script/api_queue.h"
@@ -43,6 +44,7 @@ static const struct api apis[] = {
     {api_task_open, api_task_fill},
     {api_timer_open, api_timer_fill},
     {api_queue_open, api_queue_fill},
+    {api_limit_open, api_limit_fill},
     {NULL, api_reject_fill},
     {api_req_open, NULL},
     {api_response_open, api_http_fill},

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "script/api_help.h"
 #include "script/json.h"
+#include "script/pace.h"
 #include "script/peer.h"
 #include "script/req.h"
 #include "script/request.h"
@@ -348,7 +349,10 @@ static int set_user(lua_State *L, conn_id id)
     struct peer *p = find_open(L, id);
 
     script_check_acting(L, "conn.user");
-    if (p != NULL && conn_set_user(p->conn, user) != 0)
+    int rc = p != NULL ? conn_set_user(p->conn, user) : 0;
+    if (rc == MT_ELIMITED)
+        pace_refuse_user(p, user);
+    else if (rc != 0)
         return luaL_error(L, "conn.user: out of memory");
     return 0;
 }

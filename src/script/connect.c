@@ -5,6 +5,7 @@
 #include "script/api_conn.h"
 #include "script/dispatch.h"
 #include "script/handlers.h"
+#include "script/pace.h"
 #include "script/reject.h"
 #include "script/task.h"
 
@@ -151,6 +152,10 @@ static void accept_offer(const struct offer *o)
     } else if (c) {
         conn_detach(c);
         conn_close(c);
+    }
+    if (rc == MT_ELIMITED) {
+        pace_refuse_handshake(o->script, session, user, o->http->path);
+        return;
     }
     if (rc == MT_EMALFORMED) {
         serve_status(session, 400, (struct slice){0}, SLICE("bad path"));

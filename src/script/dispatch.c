@@ -9,6 +9,7 @@
 #include "script/answer.h"
 #include "script/api_conn.h"
 #include "script/handlers.h"
+#include "script/pace.h"
 #include "script/reject.h"
 #include "script/request.h"
 #include "script/task.h"
@@ -298,7 +299,9 @@ static void on_message(void *arg, struct session *session, enum frame_op op, con
 {
     struct peer *p = session_owner(session);
 
-    if (!p || (p->conn->asked && op == FRAME_TEXT && request_take(p, data, len)))
+    if (!p || (p->script->paced && !pace_message(p)))
+        return;
+    if (p->conn->asked && op == FRAME_TEXT && request_take(p, data, len))
         return;
     dispatch_event(p, &(struct peer_event){NULL, op == FRAME_BINARY ? PEER_BINARY : PEER_TEXT, 0, len, data});
 }

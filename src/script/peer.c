@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "hub/ask.h"
 #include "script/handlers.h"
+#include "script/pace.h"
 #include "script/task.h"
 
 #include <lauxlib.h>
@@ -69,6 +70,7 @@ struct peer *peer_create(struct script *s, struct conn *c, struct session *sessi
     }
     list_init(&p->tasks);
     list_init(&p->drainers);
+    loop_timer_init(&p->slow_timer, pace_on_timer);
     conn_set_owner(c, p);
     session_set_owner(session, p);
     return p;
@@ -85,6 +87,7 @@ void peer_destroy(struct peer *p)
     }
     while ((e = peer_dequeue(p)) != NULL)
         peer_free_event(p, e);
+    loop_timer_stop(s->loop, &p->slow_timer);
     if (p->expiry)
         loop_timer_stop(s->loop, p->expiry);
     mem_free(p->expiry);

@@ -45,6 +45,7 @@ struct peer {
     int ref;     /* the conn userdata, LUA_NOREF until a script has seen it. Set by api_conn_push, released by peer.c */
     bool busy;   /* a handler of it is at work: events queue */
     bool paused; /* session_pause was called for the queue */
+    bool slow;   /* session_pause was called by pace.c */
     bool closed; /* on_closed was told: sends give "closed" */
     unsigned char failures;          /* handlers that raised in a row */
     uint32_t queued;                 /* events that wait */
@@ -56,6 +57,8 @@ struct peer {
     enum peer_event_kind working_on; /* kind of the event whose handler is at work */
     struct list_node tasks;          /* conn:spawn, by task.owned: cancelled at the close */
     struct list_node drainers;       /* tasks in conn:drain, by task.queue */
+    uint64_t slow_until;             /* loop time at which that ends */
+    struct loop_timer slow_timer;    /* looks at it */
     struct loop_timer *expiry;       /* owned; NULL while conn->expires is 0 */
 };
 

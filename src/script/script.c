@@ -135,6 +135,13 @@ static int open_sql(struct script *s, struct sql *shared)
     return s->sql ? 0 : MT_ENOMEM;
 }
 
+void script_set_user_limits(struct script *s, const struct user_limits *l)
+{
+    s->config.user_limits = *l;
+    s->paced = l->messages.per_second > 0;
+    hub_set_user_limits(s->hub, l);
+}
+
 static int open_parts(struct script *s, const struct script_config *c, char **error)
 {
     int rc = copy_config(s, c);
@@ -149,6 +156,8 @@ static int open_parts(struct script *s, const struct script_config *c, char **er
         rc = MT_ENOMEM;
     if (rc == 0 && !(s->hub = hub_create(s->loop, &room_hooks, s, c->crew, (unsigned)c->worker)))
         rc = MT_ENOMEM;
+    if (rc == 0)
+        script_set_user_limits(s, &c->user_limits);
     if (rc == 0)
         rc = vm_open(s, error);
     if (rc == 0)

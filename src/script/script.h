@@ -60,6 +60,7 @@ struct script_config {
     size_t module_count;
     size_t queue_limit;            /* events that may wait for a busy connection's handler before its socket is paused: 64 */
     struct http_settings http;     /* of tide.http */
+    struct user_limits user_limits; /* at the start: script_set_user_limits changes them */
     double old_age;                /* reload.age: seconds that tasks of a version may go on after it was replaced; 0: for ever */
     /* The live version has failed once more, by its own fault; with its counts since it went live. Called from inside of
      * handlers: note it, and act on it from the loop. NULL: nobody wants to know. */
@@ -75,6 +76,8 @@ int script_create(const struct script_config *c, struct sources *sources, struct
 /* All sessions must be gone. Cancels every waiting coroutine. */
 void script_destroy(struct script *s);
 const struct session_events *script_events(void); /* with the script as arg */
+/* What one user may take, from now on. */
+void script_set_user_limits(struct script *s, const struct user_limits *l);
 struct hub *script_hub_of(const struct script *s);
 
 /* Run on_stop("shutdown"); `done` comes on the loop when it and every handler still at work have ended, or never, so bound the wait. */
@@ -86,6 +89,8 @@ const char *script_version(const struct script *s); /* short hash of the sources
 
 struct script_stats {
     uint64_t events, errors, client_errors, budget_kills, reloads, reloads_failed;
+    uint64_t user_connections;         /* handshakes and logins of users who have as many as they may */
+    uint64_t user_delays, user_closes; /* messages past limits.rate.user_messages: the connection was paused, or closed */
     uint64_t late_answers; /* of clients, to questions that nobody waits for any more */
     size_t memory, tasks, waiting, old_versions, old_tasks; /* old: versions that are not live but still at work, and what runs in them */
     size_t files, http; /* files that are open, requests to other servers that are under way */

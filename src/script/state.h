@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/seldom.h"
 #include "script/heap.h"
 #include "script/script.h"
 #include <lua.h>
@@ -115,6 +116,10 @@ struct script {
     size_t saved_bytes;         /* memory of the copy that was made for it */
     struct said *probe;         /* what a script says while it is probed; NULL in a worker */
     bool missed_state;          /* a chunk asked tide.state for what is not there, in a probe */
+    bool paced;                 /* limits.rate.user_messages is set */
+    struct {
+        struct seldom handshakes, logins, delays, closes;
+    } told;                     /* lines about those who take too much, see pace.h */
     void (*stopped)(void *arg); /* waits for the last task after script_stop */
     void *stopped_arg;
     uint64_t missed_quiet_until; /* loop time until which the next slow reader that ends is only counted */

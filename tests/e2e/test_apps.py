@@ -142,7 +142,7 @@ def test_seed(serve, connect, apps):
 
 
 def test_jsonrpc(serve, connect, apps):
-    server = serve(apps / "rpc.lua")
+    server = serve(apps / "i_api.lua")
     a = connect(server)
 
     def call(**fields):
@@ -155,7 +155,7 @@ def test_jsonrpc(serve, connect, apps):
     call(id=2, method="nope")
     a.expect(error={"code": -32601})
     call(id=3, method="crash")
-    assert "secret" not in str(a.expect(error={"code": -32603, "message": "Internal error"}))
+    assert "boom" not in str(a.expect(error={"code": -32603, "message": "Internal error"}))
     a.text("{")
     a.expect(error={"code": -32700}, id=None)
     a.text([{"jsonrpc": "2.0", "method": "add", "params": {"a": 1, "b": 1}},
@@ -163,3 +163,8 @@ def test_jsonrpc(serve, connect, apps):
     assert a.json() == [{"jsonrpc": "2.0", "id": 1, "result": 2}]
     call(method="add", params={"a": 1, "b": 1})  # a notification has no answer
     a.expect_nothing()
+    for _ in range(60):
+        call(id=5, method="whoami")
+    results = [a.json() for _ in range(60)]
+    refused = [m for m in results if m.get("error", {}).get("code") == -32029]
+    assert refused and len(results) - len(refused) >= 30, results  # 20 a second, bursts of 40, of which some were used above

@@ -60,7 +60,7 @@ send(a, { type = "publish", topic = "t", data = { 1, {} } }) send(a, { type = "s
 
 -- JSON-RPC
 file("i_jsonrpc.lua", source "i_jsonrpc")
-load_file "rpc"
+load_file "i_api"
 local a = open()
 send(a, { jsonrpc = "2.0", id = 9007199254740993, method = "add", params = { a = 1, b = 2 } }) expect(a, { id = 9007199254740993, result = 3 })
 send(a, { jsonrpc = "2.0", id = "x", method = "add", params = { a = 1 } }) expect(a, { id = "x", error = { code = -32602 } })
@@ -69,4 +69,7 @@ a:text "{" expect(a, { error = { code = -32700 } })
 a:text '[{"jsonrpc":"2.0","method":"add","params":{"a":1,"b":1}},{"jsonrpc":"2.0","id":1,"method":"add","params":{"a":1,"b":1}}]'
 local answer = expect(a, {})
 assert(#answer == 1 and answer[1].result == 2)
+for _ = 1, 60 do send(a, { jsonrpc = "2.0", id = 5, method = "whoami" }) end
+for n = 1, 60 do expect(a, n <= 40 - 3 and { id = 5 } or { id = 5, error = { code = -32029, message = "slow down" } }) end
+advance(0.05) send(a, { jsonrpc = "2.0", id = 6, method = "add", params = { a = 1, b = 1 } }) expect(a, { id = 6, result = 2 })
 logged()

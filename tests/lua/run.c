@@ -271,7 +271,7 @@ static const char *const types[][2] = {
     {"moontide.store", "store"}, {"moontide.hasher", "hasher"}, {"moontide.task", "task"},   {"moontide.timer", "timer"},
     {"moontide.req", "req"},     {"moontide.response", "res"},  {"moontide.headers", NULL},  {"moontide.shape", NULL},
     {"moontide.file", "file"},   {"moontide.errand", NULL},     {"moontide.queue", "queue"}, {"moontide.db", "db"},
-    {"moontide.tx", "tx"},       {"moontide.blob", NULL},
+    {"moontide.tx", "tx"},       {"moontide.blob", NULL},       {"moontide.limit", "limit"},
 };
 
 static bool is_listed(const char *type)

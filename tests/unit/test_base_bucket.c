@@ -72,7 +72,39 @@ static void no_limit(void **state)
     assert_true(bucket_is_full(&b, START));
 }
 
-static atomic_uint_least64_t shared;
+/* What one costs is no whole number of microseconds: the burst has to be whole all the same. */
+static void a_burst_is_whole_at_any_rate(void **state)
+{
+    for (unsigned burst = 1; burst < 100; burst += 7)
+        for (unsigned rate = 1; rate < 3000; rate += 13) {
+            struct rate r = {.per_second = rate, .burst = burst};
+            struct bucket b = {0};
+            assert_int_equal(take_all(&b, &r, START), burst);
+        }
+}
+
+static void a_rate_that_changes(void **state)
+{
+    const struct rate slow = {.per_second = 0.1, .burst = 10};
+    atomic_uint_least64_t both = 0;
+    struct bucket b = {0};
+
+    assert_int_equal(take_all(&b, &slow, START), 10);
+    bucket_cap(&b, &slow, START);
+    assert_int_equal(bucket_take(&b, &slow, START, 1), 10 * SECOND);
+    bucket_cap(&b, &five, START);
+    assert_int_equal(bucket_take(&b, &five, START, 1), SECOND / 5); /* an empty one of the new rate */
+    bucket_cap(&b, &none, START);
+    assert_true(bucket_is_full(&b, START));
+
+    assert_int_equal(bucket_charge_shared(&both, &slow, START, 12), 20 * SECOND);
+    bucket_cap_shared(&both, &five, START);
+    assert_int_equal(bucket_charge_shared(&both, &five, START, 1), SECOND / 5);
+    bucket_cap_shared(&both, &slow, START); /* less than an empty one lacks: nothing changes */
+    assert_int_equal(bucket_charge_shared(&both, &five, START, 0), SECOND / 5);
+}
+
+static atomic_uint_least64_t shared, in_debt;
 static atomic_uint shared_taken;
 
 static void *take_shared(void *arg)
@@ -80,6 +112,8 @@ static void *take_shared(void *arg)
     for (int i = 0; i < 5000; i++)
         if (bucket_take_shared(&shared, &(struct rate){.per_second = 1, .burst = 1000}, START, 1) == 0)
             atomic_fetch_add(&shared_taken, 1);
+    for (int i = 0; i < 5000; i++)
+        bucket_charge_shared(&in_debt, &(struct rate){.per_second = 1, .burst = 1000}, START, 1);
     return NULL;
 }
 
@@ -92,6 +126,7 @@ static void threads_share_one(void **state)
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(shared_taken, 1000);
+    assert_int_equal(in_debt, START + 20000ull * SECOND);
 }
 
 int main(void)
@@ -102,6 +137,8 @@ int main(void)
         cmocka_unit_test(more_than_a_burst_waits_for_a_full_bucket),
         cmocka_unit_test(debts),
         cmocka_unit_test(no_limit),
+        cmocka_unit_test(a_burst_is_whole_at_any_rate),
+        cmocka_unit_test(a_rate_that_changes),
         cmocka_unit_test(threads_share_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

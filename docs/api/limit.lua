@@ -1,0 +1,42 @@
+---@meta _
+-- limit: how often something may happen, by key: `tide.limit`.
+
+---A token bucket per key. Each key may take `burst` at once, and `rate` a second over time; who has to wait is told for how long.
+---`take` never waits.
+---
+---```lua
+---local tide = require "moontide"
+---local app = { on = {} }
+---local pace = tide.limit("chat", 5, 10) -- 5 a second, bursts of 10
+---
+---function app.on_connect(req) return { user = req.query.name or "guest" } end
+---
+---function app.on.chat(conn, msg)
+---  local ok, seconds = pace:take(conn.user)
+---  if not ok then return nil, ("try again in %.1f s"):format(seconds), "limited" end
+---  tide.broadcast { type = "chat", from = conn.user, text = msg.text }
+---end
+---
+---return app
+---```
+---
+---The buckets belong to the name. All workers of a server share them, and they stay as they are when a script is reloaded. The rate
+---belongs to the object: a new version brings its own, and one that is refused has changed nothing. With another rate or burst a key
+---has to wait for a whole new burst at most. A restart begins with full buckets.
+---
+---A limit holds the buckets of 50,000 keys and more that are not full; full ones take no room. Past that the fullest of some others
+---makes way for a new key, which gives its owner no more than is missing in it; the log tells it, and `moontide status` counts it.
+---There may be 100 limits with different names at a time. What varies belongs in the key, not in the name.
+---@class moontide.limit
+local limit = {}
+
+---Take from the bucket of a key, where there is enough; nothing is taken otherwise. `0` asks for nothing and is always given. More
+---than `burst` is never given: then the seconds are `math.huge`.
+---
+---Raises: a key that is no string or number (so also the `conn.user` of somebody who is not logged in); `n` that is negative, infinite
+---or not a number; while a script loads.
+---@param key string|number # any text of any length; 7 and "7" are the same
+---@param n? number # how much, 1 by default; fractions are fine
+---@return boolean ok
+---@return number? seconds # until there is enough, if nobody else takes from it
+function limit:take(key, n) end
