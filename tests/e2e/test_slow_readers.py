@@ -301,7 +301,7 @@ def test_newest_ping_is_answered_after_a_stall(make_trio):
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("deflate", [False, True])
-def test_many_that_never_read_harm_no_other(serve, connect, authority, tls, deflate):
+def test_many_that_never_read_harm_no_other(serve, connect, authority, until, tls, deflate):
     """40 that never read, in a room of 3 who do: those get everything in order, and what the others cost is bounded."""
     flags = ["--tls", ",".join(map(str, authority.issue("crowd", "localhost", "127.0.0.1")))] if tls else []
     server = serve("""
@@ -326,3 +326,6 @@ def test_many_that_never_read_harm_no_other(serve, connect, authority, tls, defl
         assert server.rss() - before < 40 * (2 * (128 << 10) + (64 << 10)) + (30 << 20)
     for ws in good:
         ws.expect_nothing()
+    until(lambda: status(server)["net"]["overflowed"] == 40, what="the end of those that never read")
+    told = sum("read too slowly" in line for line in server.log.lines)
+    assert 0 < told < 40, "one line a second, with the number of the others"
