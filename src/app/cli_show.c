@@ -36,6 +36,8 @@ static const struct row numbers[] = {
     {"TLS handshakes", "net.tls_handshakes", COUNT},
     {"TLS failed", "net.tls_failed", COUNT},
     {"TLS waiting", "net.tls_waiting", COUNT},
+    {"addresses denied", "net.denied", COUNT},
+    {"origins refused", "net.foreign", COUNT},
     {NULL, NULL, COUNT},
     {"events", "handlers.events", COUNT},
     {"errors", "handlers.errors", COUNT},

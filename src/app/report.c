@@ -74,7 +74,8 @@ static int put_net(const struct worker_stats *s, struct buf *out)
         {"bytes_in", n->bytes_in},     {"bytes_out", n->bytes_out},     {"dropped", n->dropped},
         {"overflowed", n->overflowed}, {"malformed", n->malformed},     {"accept_pauses", n->accept_pauses},
         {"tls_handshakes", n->tls_handshakes}, {"tls_failed", n->tls_failed}, {"tls_waiting", n->tls_waiting},
-        {"slow", n->slow}, {"timed_out", n->timed_out}};
+        {"slow", n->slow}, {"timed_out", n->timed_out},
+        {"denied", n->denied},         {"foreign", n->foreign}};
     int rc = PUT_COUNTS(out, "now", now);
     return rc ? rc : PUT_COUNTS(out, "net", sum);
 }
