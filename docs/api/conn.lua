@@ -148,5 +148,5 @@ function conn:spawn(fn, ...) end
 ---in its place: a slow reader gets only the newest
 ---@field key? string
 ---true: first to be dropped when the outbox is over its limit; the client is told how many were
----(`{"type":"dropped","count":3}`)
+---(`{"type":"dropped","count":3}`, as text also among binary messages)
 ---@field volatile? boolean

@@ -175,11 +175,12 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .help = "Bytes of one WebSocket message, after inflating. A larger one closes the connection with 1009."},
     [CONFIG_LIMITS_OUTBOX] = {.name = "limits.outbox",
         .type = CONFIG_SIZE, .initial = "1m", .min = KILO, .max = 4 * GIGA, .live = true,
-        .help = "Bytes that may wait for one slow reader. Past it the connection is closed with 1013. A message that is larger than "
-                "this goes out when nothing else waits."},
+        .help = "Bytes that may wait for one slow reader, after limits.outbox_grace. Past it volatile messages are dropped, then the "
+                "connection is closed with 1013. A message that is larger than this goes out when nothing else waits."},
     [CONFIG_LIMITS_OUTBOX_GRACE] = {.name = "limits.outbox_grace",
         .type = CONFIG_SECONDS, .initial = "1s", .min = 0, .max = 3600, .live = true,
-        .help = "How long a burst may take up to twice limits.outbox before the connection is closed."},
+        .help = "How long a burst may take up to twice limits.outbox. What is over it then has the consequences of limits.outbox, and "
+                "there is no second grace before all that waits was read. 0 gives none."},
     [CONFIG_LIMITS_BODY] = {.name = "limits.body",
         .type = CONFIG_SIZE, .initial = "1m", .min = 0, .max = 4 * GIGA, .live = true,
         .help = "Bytes of one HTTP request body. A larger one is answered with 413."},
@@ -222,13 +223,16 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .help = "Messages of fewer bytes are not compressed; off compresses nothing."},
     [CONFIG_HANDSHAKE_TIMEOUT] = {.name = "handshake.timeout",
         .type = CONFIG_SECONDS, .initial = "10s", .min = 0.1, .max = 600, .live = true,
-        .help = "Time for the TLS handshake and the head of the first request."},
+        .help = "Time for the TLS handshake and the head of the first request together, and for the head of each later one. Then the "
+                "connection is closed, half a head is answered with 408."},
     [CONFIG_BODY_TIMEOUT] = {.name = "body.timeout",
         .type = CONFIG_SECONDS, .initial = "30s", .min = 0.1, .max = 86400, .live = true,
-        .help = "Time for the body of a request to be there."},
+        .help = "Time for the body of a request to be there, and one second more for each 1000 bytes that have come. Then it is "
+                "answered with 408."},
     [CONFIG_IDLE_TIMEOUT] = {.name = "idle.timeout",
         .type = CONFIG_SECONDS, .initial = "1min", .min = 0.1, .max = 86400, .live = true,
-        .help = "How long an HTTP connection may wait for its next request."},
+        .help = "How long an HTTP connection may wait for its next request. And a client that takes its answer slower than 1000 bytes a "
+                "second, over so long a time, is cut off."},
     [CONFIG_PING_INTERVAL] = {.name = "ping.interval",
         .type = CONFIG_SECONDS, .initial = "25s", .min = 0, .max = 86400, .live = true,
         .help = "Time between two pings of a WebSocket connection; 0 sends no pings."},

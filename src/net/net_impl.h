@@ -99,6 +99,7 @@ struct net {
     struct list_node sessions;      /* every struct session */
     struct list_node woken;         /* sessions with read bytes to go on with (session->woken) */
     struct tls_line tls_line;       /* TLS handshakes that wait for their turn */
+    struct seldom storms;           /* lines about more of them than can be served */
     struct slow_readers slow;       /* WebSocket sessions whose outbox is over its limit */
     struct list_node ended;         /* sessions that owe on_closed or are to be reaped (session->ended) */
     struct list_node drained;       /* sessions that owe on_drain (session->drained) */
@@ -241,6 +242,8 @@ void session_http_free(struct session *s);
 void session_http_fail(struct session *s, int status, const char *reason); /* the request is malformed: answer and close */
 /* Answer and close: it is understood, but may not. `head` has further header lines, each with its CRLF. */
 void session_http_refuse(struct session *s, int status, const char *head, const char *reason);
+void session_http_late(struct session *s, const char *reason); /* the same with 408 */
+void session_http_body_timer(struct session *s);
 
 /* ---- session_access.c ---- */
 /* The head of a request is there: who sent it (s->ip, s->peer and s->loopback are the client's from here on), and may they? False:

@@ -64,7 +64,7 @@ void outbox_clear(struct outbox *o, struct outbox_pool *p); /* drops all, also a
  * Returns how many frames were lost, control frames apart. */
 uint32_t outbox_drop_unsent(struct outbox *o, struct outbox_pool *p);
 uint32_t outbox_take_dropped(struct outbox *o);
-/* More than `limit` bytes wait, control frames apart, and they are more than one frame: which may be longer. */
+/* More than `limit` bytes wait, control frames apart, and they are more than one frame (or chunk of small ones): which may be longer. */
 bool outbox_is_over(const struct outbox *o, size_t limit);
 /* Drop volatile frames, the oldest first, until it is not over `limit`. False when that is not enough. */
 bool outbox_shrink(struct outbox *o, struct outbox_pool *p, size_t limit);

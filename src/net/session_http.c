@@ -146,7 +146,7 @@ void session_http_refuse(struct session *s, int status, const char *head, const 
 void session_http_late(struct session *s, const char *reason)
 {
     s->net->stats.timed_out++;
-    session_http_fail(s, 408, reason);
+    session_http_refuse(s, 408, "", reason);
 }
 
 /* ---- files ---- */

@@ -7,8 +7,7 @@
 enum {
     LINE_BUDGET_US = 1000,     /* of a turn; one handshake is always served, so it may be longer by one */
     LINE_SHARE = 4,            /* a turn that was long without them may be longer by a fourth: else they would starve */
-    LINE_BUDGET_MAX_US = 10000,
-    LINE_QUIET_MS = 10000
+    LINE_BUDGET_MAX_US = 10000
 };
 
 static struct session *session_of(struct list_node *node)
@@ -75,11 +74,10 @@ struct session *tls_line_next(struct tls_line *l, uint64_t now, uint64_t patienc
 static void tell_overload(struct net *n, uint64_t now)
 {
     struct tls_line *l = &n->tls_line;
-    uint64_t wait = longest_wait(l, now);
+    uint64_t wait = longest_wait(l, now), unsaid;
 
-    if (now < l->quiet_until || wait < patience(n))
+    if (wait < patience(n) || !net_tells(n, &n->storms, &unsaid))
         return;
-    l->quiet_until = now + LINE_QUIET_MS;
     log_warn(n->log, NULL, "TLS handshakes come faster than they can be served: %zu wait, one for %.1f s. The newest go first now",
              tls_line_count(l), (double)wait / 1000);
 }

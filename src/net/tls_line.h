@@ -27,7 +27,6 @@ struct tls_line {
     struct list_node fresh; /* nothing was done for them yet */
     bool stayed;            /* not everybody was served in the last turn: who comes now is not polled for more */
     uint64_t left_us;       /* clock_us at the end of that turn */
-    uint64_t quiet_until;   /* loop time until which an overload is not told again */
 };
 
 void tls_line_init(struct tls_line *l);

@@ -29,13 +29,16 @@ return app
 BREATH = 0.01  # between two bytes of a dribbler
 
 
+@pytest.fixture(scope="module")
+def local(authority):
+    return ",".join(map(str, authority.issue("slow", "localhost", "127.0.0.1")))
+
+
 @pytest.fixture(params=["plain", "tls"])
-def door(request, serve, authority, tmp_path):
+def door(request, serve, authority, local, tmp_path):
     """door(**settings) -> server; server.tls is the context of its clients, None where it is plain."""
     def start(**settings):
-        flags = []
-        if request.param == "tls":
-            flags = ["--tls", ",".join(map(str, authority.issue("slow", "localhost", "127.0.0.1")))]
+        flags = ["--tls", local] if request.param == "tls" else []
         (tmp_path / "files").mkdir()
         (tmp_path / "files" / "large.bin").write_bytes(bytes(16 << 20))
         server = serve(APP, "--static", tmp_path / "files", *flags, settings={k.replace("_", "."): v for k, v in settings.items()})
@@ -141,16 +144,16 @@ def test_tls_handshake_that_does_not_end(door, until, how):
 def test_memory_of_those_who_dribble_heads(door, until):
     server = door(handshake_timeout=3)
     before, wires = server.rss(), []
-    for _ in range(150):
+    for _ in range(100):
         wires.append(Wire(server.address, tls=server.tls))
         wires[-1].send(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 15000)
     served(server)
     if not sanitized():
-        assert server.rss() - before < 150 * (100 << 10)
+        assert server.rss() - before < 100 * (100 << 10)
     for wire in wires:
         assert wire.take_eof().startswith(b"HTTP/1.1 408 ")
         wire.close_socket()
-    ended(server, until, 150)
+    ended(server, until, 100)
 
 
 # ---- the body ----
@@ -270,13 +273,13 @@ def test_message_that_trickles_in_harms_nobody(door):
 def test_memory_of_messages_that_do_not_end(door):
     server = door()
     sockets, before = [], server.rss()
-    for _ in range(150):
+    for _ in range(100):
         sockets.append(Socket(server.address, tls=server.tls))
         sockets[-1].send(frame(BINARY, b"x" * 60000, fin=False))
     for ws in sockets:
         ws.fence()
     if not sanitized():
-        assert server.rss() - before < 150 * (64 << 10) * 2.5
+        assert server.rss() - before < 100 * (64 << 10) * 2.5
     sockets[0].send(frame(CONT, b"x" * 10000, fin=False))
     sockets[0].expect_close(1009)
     served(server)

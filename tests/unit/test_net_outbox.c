@@ -541,6 +541,52 @@ static void dropping_the_unsent_keeps_the_stream_in_order(void **state)
     assert_int_equal(outbox_drop_unsent(&w->o, w->pool), 0);
 }
 
+static void shrinking_drops_the_oldest_volatile_frames(void **state)
+{
+    struct world *w = *state;
+    push_limit(w, "AAA", 20, NULL);
+    push_limit(w, "bbb", 20, &VOLATILE);
+    push_limit(w, "ccc", 20, &VOLATILE);
+    push_limit(w, "DDD", 20, NULL);
+    push(w, "pong pong pong", &CONTROL);
+    assert_false(outbox_is_over(&w->o, 12));
+    assert_true(outbox_shrink(&w->o, w->pool, 12));
+    assert_int_equal(w->o.dropped, 0);
+    assert_true(outbox_is_over(&w->o, 11));
+    assert_true(outbox_shrink(&w->o, w->pool, 10));
+    assert_int_equal(w->o.dropped, 1);
+    assert_false(outbox_shrink(&w->o, w->pool, 5)); /* what is left may not be dropped */
+    assert_int_equal(outbox_take_dropped(&w->o), 2);
+    flush(w);
+    sink_expect(&w->sink, "AAADDDpong pong pong");
+}
+
+static void one_frame_alone_is_not_over(void **state)
+{
+    struct world *w = *state;
+    push(w, "ping", &CONTROL);
+    push_limit(w, "longer than ten", 10, NULL);
+    assert_false(outbox_is_over(&w->o, 10));
+    assert_true(outbox_shrink(&w->o, w->pool, 10));
+    push_limit(w, "b", 20, &VOLATILE);
+    assert_true(outbox_is_over(&w->o, 10));
+    w->sink.budget = 4 + 9; /* seven bytes wait */
+    assert_int_equal(flush(w), 0);
+    assert_false(outbox_is_over(&w->o, 7));
+    assert_true(outbox_is_over(&w->o, 6));
+    assert_true(outbox_shrink(&w->o, w->pool, 5)); /* a rest of six bytes, alone */
+    assert_int_equal(w->o.dropped, 1);
+    w->sink.budget = ALL;
+    flush(w);
+    sink_expect(&w->sink, "pinglonger than ten");
+    push_limit(w, "a", 30, &VOLATILE);
+    push_limit(w, "longer than ten", 30, &VOLATILE);
+    assert_true(outbox_shrink(&w->o, w->pool, 2)); /* nothing stays */
+    assert_true(outbox_empty(&w->o));
+    assert_null(w->o.entries);
+    assert_int_equal(outbox_take_dropped(&w->o), 3);
+}
+
 /* Holes of dropped frames must not pile up in front of a reader that is stuck. */
 static void holes_are_reclaimed(void **state)
 {
@@ -808,6 +854,21 @@ static int model_push(struct model *m, struct model_frame f)
     return 0;
 }
 
+static void model_shrink(struct model *m, size_t limit)
+{
+    int counted = 0;
+
+    for (int i = 0; i < m->count; i++)
+        counted += !m->frames[i].control;
+    for (int i = 0; counted > 1 && i < m->count && model_bytes(m, false) > limit;)
+        if (m->frames[i].is_volatile && !m->frames[i].begun) {
+            model_remove(m, i);
+            m->dropped++;
+        } else {
+            i++;
+        }
+}
+
 /* The writer of the model test: checks every byte against the model, which then loses it. */
 struct model_sink {
     struct model *m;
@@ -937,6 +998,12 @@ static void model_run(uint64_t seed)
             for (int r = 0; r < BOXES; r++)
                 flush_with_model(&boxes[r], pool, &models[r], slow ? random_below(3000 / slow) : SIZE_MAX);
             outbox_pool_turn_end(pool);
+        } else if (random_below(4) == 0) {
+            size_t limit = random_below(MODEL_LIMIT);
+            model_shrink(&models[i], limit);
+            bool fits = outbox_shrink(&boxes[i], pool, limit);
+            assert_int_equal(fits, !outbox_is_over(&boxes[i], limit));
+            check_equal(&boxes[i], &models[i]);
         } else if (random_below(20) == 0) {
             outbox_clear(&boxes[i], pool);
             models[i].count = 0;
@@ -982,6 +1049,8 @@ int main(void)
         TEST(volatile_frames_go_first),
         TEST(half_sent_volatile_frame_stays),
         TEST(a_replacement_spares_what_it_replaces),
+        TEST(shrinking_drops_the_oldest_volatile_frames),
+        TEST(one_frame_alone_is_not_over),
         TEST(holes_are_reclaimed),
         TEST(equal_queues_share_merged_bytes),
         TEST(different_queues_are_merged_side_by_side),
