@@ -131,18 +131,36 @@ static bool settle(int fd, struct buf *out)
     return true;
 }
 
-static void send_all(int fd, const uint8_t *data, size_t size, uint32_t seed, struct buf *out)
+/* False when the server wants no more. */
+static bool send_part(int fd, const uint8_t *data, size_t size, uint32_t *seed, struct buf *out)
 {
     while (size > 0) {
-        size_t piece = fuzz_piece(&seed, size);
+        size_t piece = fuzz_piece(seed, size);
         ssize_t n = send(fd, data, piece, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN)
-            return; /* it has enough of us */
+            return false;
         data += n > 0 ? n : 0;
         size -= n > 0 ? (size_t)n : 0;
         if (!settle(fd, out))
-            return;
+            return false;
     }
+    return true;
+}
+
+/* Behind an empty line the client waits for what the server says: bytes that come before the 101 are refused (RFC 6455 4.1), and
+ * whether they do depends on the cuts. */
+static void send_all(int fd, const uint8_t *data, size_t size, uint32_t seed, struct buf *out)
+{
+    size_t len;
+
+    do {
+        const uint8_t *mark = memmem(data, size, "\r\n\r\n", 4);
+        len = mark ? (size_t)(mark - data) + 4 : size;
+        if (!send_part(fd, data, len, &seed, out))
+            return;
+        data += len;
+        size -= len;
+    } while (size > 0);
 }
 
 /* Dates differ between two runs. */
