@@ -405,13 +405,13 @@ static void talk_and_answer_pings(const struct rate *messages, uint64_t ping_tim
     put_frame(fd, 0x81, "a", 1);
     put_frame(fd, 0x81, "b", 1);
     put_frame(fd, 0x81, "c", 1);
-    for (int messages = 0, pings = 0; messages < 3 || pings < 20;) {
+    for (int said = 0, pings = 0; said < 3 || pings < 20;) {
         unsigned char frame[10];
         assert_int_equal(receive(fd, frame, 2), 2);
         assert_int_equal(receive(fd, frame + 2, frame[1]), frame[1]);
         if (frame[0] == 0x81) {
-            assert_int_equal(frame[2], 'a' + messages);
-            messages++;
+            assert_int_equal(frame[2], 'a' + said);
+            said++;
         } else {
             assert_int_equal(frame[0], 0x89);
             put_frame(fd, 0x8a, (char *)frame + 2, 8);
