@@ -1,7 +1,8 @@
 /* arrive.c - from an accepted socket to a session: what its address may have, places and the waiting line, and refusals.
  *
  * Who is refused still hears why: such a socket becomes a session without a place among net_options.connections, which answers
- * whatever it is asked first, 429 or 503, and ends. There are NET_REFUSING_MAX of these at most; past that they are closed at once.
+ * whatever it is asked first, 429 or 503, and ends. There are NET_REFUSING_MAX of these at most; past that they are closed at
+ * once.
  */
 #include "base/clock.h"
 #include "base/mem.h"

@@ -1,8 +1,8 @@
 /* line.c - the waiting line: accepted sockets for which net_options.connections has no place yet, in the order of their coming.
  *
  * They are not read and cost a descriptor and some hundred bytes each. A place that a session of this worker leaves goes to the
- * first in line at once, unless other workers have a line too: then all of them look for free places every few milliseconds, so that
- * none starves where its own sessions stay. That is also how a place of another worker is found.
+ * first in line at once, unless other workers have a line too: then all of them look for free places every few milliseconds, so
+ * that none starves where its own sessions stay. That is also how a place of another worker is found.
  */
 #include "base/err.h"
 #include "base/mem.h"

@@ -15,15 +15,15 @@ enum {
 };
 
 struct quota_entry {
-    struct ip network;       /* the key of the map */
-    struct list_node idle;   /* in quota->idle while it has no socket */
+    struct ip network;     /* the key of the map */
+    struct list_node idle; /* in quota->idle while it has no socket */
     struct bucket handshakes;
     size_t sockets;
 };
 
 struct quota {
     pthread_mutex_t lock;
-    struct rate rate; /* of the handshakes of each */
+    struct rate rate;      /* of the handshakes of each */
     struct map entries;    /* owned struct quota_entry */
     struct list_node idle; /* those without a socket, the longest quiet first */
     size_t idle_count, idle_max;

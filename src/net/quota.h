@@ -1,11 +1,11 @@
 /* quota.h - what each address takes of the server: how many sockets it has open, and how fast its handshakes come.
  *
- * One for all workers, behind a lock: asked at accept, at a handshake and at the end of a socket, never per message. An IPv6 address
- * is its /64 network (RFC 6177: that is what one site has at least), so a client cannot change it at will.
- * Bounded: an address with sockets is remembered as long as these are open, and those are few beside what the sockets themselves
- * take; one without is remembered until its handshakes would be let in as if nothing had been, at most `idle_max` of these. Past
- * that the one that was quiet the longest is forgotten: who has more addresses than that is not held by the rate of handshakes,
- * and nobody else is kept out by it.
+ * One for all workers, behind a lock: asked at accept, at a handshake and at the end of a socket, never per message. An IPv6
+ * address is its /64 network (RFC 6177: that is what one site has at least), so a client cannot change it at will. Bounded: an
+ * address with sockets is remembered as long as these are open, and those are few beside what the sockets themselves take; one
+ * without is remembered until its handshakes would be let in as if nothing had been, at most `idle_max` of these. Past that the
+ * one that was quiet the longest is forgotten: who has more addresses than that is not held by the rate of handshakes, and nobody
+ * else is kept out by it.
  */
 #ifndef MT_NET_QUOTA_H
 #define MT_NET_QUOTA_H

@@ -29,7 +29,8 @@ static struct rate lower(const struct rate *a, const struct rate *b)
 {
     if (a->per_second <= 0 || b->per_second <= 0)
         return a->per_second > 0 ? *a : *b;
-    return (struct rate){a->per_second < b->per_second ? a->per_second : b->per_second, a->burst < b->burst ? a->burst : b->burst};
+    return (struct rate){a->per_second < b->per_second ? a->per_second : b->per_second,
+                         a->burst < b->burst ? a->burst : b->burst};
 }
 
 static void delay_over(struct loop_timer *t)

@@ -264,6 +264,18 @@ static unsigned messages_of(const struct session *s, const struct frame_part *p)
     }
 }
 
+/* Whether the bytes at hand are a whole frame that answers our ping, still masked: it need not wait for room. */
+static bool answers_ping(const struct session *s, const unsigned char *data, size_t len)
+{
+    unsigned char stamp[sizeof s->ping_at];
+
+    if (!s->ping_at || s->decoder.in_frame || len < 6 + sizeof stamp || data[0] != 0x8a || data[1] != (0x80 | sizeof stamp))
+        return false;
+    for (size_t i = 0; i < sizeof stamp; i++)
+        stamp[i] = data[6 + i] ^ data[2 + i % 4];
+    return memcmp(stamp, &s->ping_at, sizeof stamp) == 0;
+}
+
 size_t session_ws_consume(struct session *s, unsigned char *data, size_t len)
 {
     size_t at = 0;
@@ -272,7 +284,7 @@ size_t session_ws_consume(struct session *s, unsigned char *data, size_t len)
         struct frame_part part;
         size_t used = 0;
         bool limited = s->rates && s->state == SESSION_OPEN;
-        if (limited && at < len && !session_rate_ready(s))
+        if (limited && at < len && !answers_ping(s, data + at, len - at) && !session_rate_ready(s))
             break;
         int rc = frame_next(&s->decoder, data + at, len - at, &used, &part);
         at += used;

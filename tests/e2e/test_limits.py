@@ -141,7 +141,7 @@ def test_a_route_may_allow_less_but_not_more(serve, connect):
 
 def test_a_silent_reader_is_alive_while_it_is_delayed(serve, connect):
     """Its answer to our ping lies behind what is not read yet."""
-    server = serve(ECHO, settings={"limits.rate.messages": "2/s burst 1", "ping.interval": 0.05, "ping.timeout": 0.1})
+    server = serve(ECHO, settings={"limits.rate.messages": "1/s burst 1", "ping.interval": 0.05, "ping.timeout": 0.7})
     ws = connect(server)
     ws.send(numbered(3))
     expect_numbered(ws, 3)
@@ -181,7 +181,7 @@ def test_a_script_closes_delayed_connections(serve, connect, until):
 
 def test_a_delayed_client_that_breaks_off_is_noticed(serve, connect, until):
     """Not at once, because it is not read, but by the pings."""
-    server = serve(ECHO, settings={**STUCK, "ping.interval": 0.05, "ping.timeout": 0.1})
+    server = serve(ECHO, settings={**STUCK, "ping.interval": 2})
     delayed(server, connect, until).reset()
     server.log.wait("closed.*code=1006")
     until(lambda: status(server)["now"]["sessions"] == 0, what="the end of the session")

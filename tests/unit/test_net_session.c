@@ -391,27 +391,27 @@ static void test_rates_close(void **state)
     server_stop(sv);
 }
 
-/* Our pings ask for their answers: these cost nothing. A client that is delayed has not answered in time only because it is not read. */
-static void test_rates_and_pings(void **state)
+/* Three messages, and answers to all pings of the server that come meanwhile and then, 20 at least. */
+static void talk_and_answer_pings(const struct rate *messages, uint64_t ping_timeout)
 {
     struct net_options o;
 
     net_defaults(&o);
     o.ping_interval = 20;
-    o.ping_timeout = 100;
-    o.messages = (struct rate){4, 1};
+    o.ping_timeout = ping_timeout;
+    o.messages = *messages;
     struct server *sv = server_start_with(MODE_ECHO, &o);
     int fd = upgrade(sv);
     put_frame(fd, 0x81, "a", 1);
     put_frame(fd, 0x81, "b", 1);
-    put_frame(fd, 0x81, "c", 1); /* read after half a second, which is five times the time for an answer */
-    for (int messages = 0, pings = 0; messages < 3 || pings < 20;) {
+    put_frame(fd, 0x81, "c", 1);
+    for (int said = 0, pings = 0; said < 3 || pings < 20;) {
         unsigned char frame[10];
         assert_int_equal(receive(fd, frame, 2), 2);
         assert_int_equal(receive(fd, frame + 2, frame[1]), frame[1]);
         if (frame[0] == 0x81) {
-            assert_int_equal(frame[2], 'a' + messages);
-            messages++;
+            assert_int_equal(frame[2], 'a' + said);
+            said++;
         } else {
             assert_int_equal(frame[0], 0x89);
             put_frame(fd, 0x8a, (char *)frame + 2, 8);
@@ -420,6 +420,18 @@ static void test_rates_and_pings(void **state)
     }
     close(fd);
     server_stop(sv);
+}
+
+/* Our pings ask for their answers: there is no room for any more messages, and these come through. */
+static void test_answers_to_pings_cost_nothing(void **state)
+{
+    talk_and_answer_pings(&(struct rate){0.001, 3}, 8000);
+}
+
+/* Each of two messages is read after a second, which is more than the time for an answer. */
+static void test_who_is_delayed_is_not_silent(void **state)
+{
+    talk_and_answer_pings(&(struct rate){1, 1}, 700);
 }
 
 static const char deflate_handshake[] = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -604,7 +616,8 @@ int main(void)
         cmocka_unit_test(test_message_limit),
         cmocka_unit_test(test_rates_delay),
         cmocka_unit_test(test_rates_close),
-        cmocka_unit_test(test_rates_and_pings),
+        cmocka_unit_test(test_answers_to_pings_cost_nothing),
+        cmocka_unit_test(test_who_is_delayed_is_not_silent),
         cmocka_unit_test(test_never_reader_ends_with_1013),
         cmocka_unit_test(test_send_many),
         cmocka_unit_test(test_send_many_with_one_that_never_reads),
