@@ -30,6 +30,7 @@ static const struct row numbers[] = {
     {"dropped", "net.dropped", COUNT},
     {"overflowed", "net.overflowed", COUNT},
     {"malformed", "net.malformed", COUNT},
+    {"refused client certificates", "net.certs_refused", COUNT},
     {"accept pauses", "net.accept_pauses", COUNT},
     {NULL, NULL, COUNT},
     {"events", "handlers.events", COUNT},

@@ -25,14 +25,16 @@ const struct config_key config_keys[CONFIG_COUNT] = {
                 "by the name that the client asks for. The passphrase of a key comes from MOONTIDE_TLS_PASSPHRASE."},
     [CONFIG_TLS_CLIENT] = {.name = "tls.client",
         .type = CONFIG_ENUM, .initial = "off", .choices = client_certificates,
-        .help = "Certificates of clients: not asked for, checked where one is given, or needed to connect at all. What they say is in "
-                "`req.tls.client`."},
+        .help = "Certificates of clients on TLS listeners: not asked for, checked where a client has one, or needed to connect at all. "
+                "What they say is in `req.tls.client`."},
     [CONFIG_TLS_CA] = {.name = "tls.ca",
         .type = CONFIG_STRING, .initial = "",
-        .help = "A PEM file with the authorities whose client certificates count."},
+        .help = "A PEM file with the authorities whose client certificates count, roots included. Read again with the "
+                "certificates."},
     [CONFIG_TLS_CRL] = {.name = "tls.crl",
         .type = CONFIG_STRING, .initial = "",
-        .help = "A PEM file with the lists of client certificates that were revoked (CRL), one for each authority."},
+        .help = "A PEM file with the lists of client certificates that were revoked (CRL), one for each authority. One that is out of "
+                "date refuses everybody. Read again with the certificates."},
     [CONFIG_ORIGINS] = {.name = "origins",
         .type = CONFIG_LIST, .initial = "", .live = true,
         .help = "Whose pages may connect besides the server's own: https://app.example, https://*.example (one label), null (files, "

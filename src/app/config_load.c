@@ -128,6 +128,33 @@ int config_reload(const struct config *old, struct config **out, char **error)
     return 0;
 }
 
+static bool any_tls_listener(const struct config *c)
+{
+    for (const char *const *item = config_list(c, CONFIG_LISTEN); *item; item++)
+        if (config_wants_tls(c, *item))
+            return true;
+    return false;
+}
+
+/* A setting about client certificates that would do nothing is an error: who wrote it relies on it. */
+static int check_client_certificates(const struct config *c, char **error)
+{
+    const char *client = config_text(c, CONFIG_TLS_CLIENT), *ca = config_text(c, CONFIG_TLS_CA), *crl = config_text(c, CONFIG_TLS_CRL);
+
+    if (strcmp(client, "off") == 0 && (ca || crl))
+        return config_fail(error, MT_EINVALID, "%s = \"%s\" does nothing while tls.client is off: set that to optional or required",
+                           ca ? "tls.ca" : "tls.crl", ca ? ca : crl);
+    if (strcmp(client, "off") == 0)
+        return 0;
+    if (!ca)
+        return config_fail(error, MT_EINVALID, "tls.client = \"%s\", but nobody says whose certificates count: set tls.ca to a PEM file "
+                           "with the authorities", client);
+    if (!any_tls_listener(c))
+        return config_fail(error, MT_EINVALID, "tls.client = \"%s\", but no listener speaks TLS: set tls to CERT,KEY, and https:// in "
+                           "front of an address where listen has http:// ones", client);
+    return 0;
+}
+
 int config_check(const struct config *c, char **error)
 {
     const char *const *item = config_list(c, CONFIG_LISTEN);
@@ -139,5 +166,5 @@ int config_check(const struct config *c, char **error)
                                "listen = \"%s\" asks for TLS, but there is no certificate: set tls to CERT,KEY", *item);
     if (config_text(c, CONFIG_STORE_FILE) && config_text(c, CONFIG_STORE_URL))
         return config_fail(error, MT_EINVALID, "store.file and store.url are both set: tide.store lives in one place");
-    return 0;
+    return check_client_certificates(c, error);
 }

@@ -119,7 +119,6 @@ static int create_net(struct worker *w, char **error)
         .events_arg = w->script,
         .files = wc->files,
         .shared = wc->net,
-        .workers = (unsigned)wc->count,
         .worker = (unsigned)w->number,
     };
     if (config_bool(wc->config, CONFIG_DEV)) {
@@ -193,14 +192,7 @@ void worker_destroy(struct worker *w)
 
 int worker_listen(struct worker *w, char **error)
 {
-    const struct config *c = w->config->config;
-    int rc = 0;
-    for (const char *const *item = config_list(c, CONFIG_LISTEN); rc == 0 && *item; item++) {
-        struct slice address;
-        config_split_address(*item, &address);
-        rc = net_listen(w->net, address, config_wants_tls(c, *item), error);
-    }
-    return rc;
+    return net_listen(w->net, error);
 }
 
 /* ---- running ---- */
@@ -393,6 +385,7 @@ static void add_net_stats(struct net_stats *sum, const struct net_stats *n)
     sum->dropped += n->dropped;
     sum->overflowed += n->overflowed;
     sum->malformed += n->malformed;
+    sum->certs_refused += n->certs_refused;
     sum->accept_pauses += n->accept_pauses;
 }
 

@@ -41,7 +41,7 @@ struct net_config {
     struct net_options options;
     struct static_root *files; /* NULL: no static files. Borrowed; may be lent to several nets */
     struct net_shared *shared; /* borrowed: what all nets of the server have in common */
-    unsigned worker, workers;  /* number of this net's worker, from 1, and how many there are. 0 and 0: the only one */
+    unsigned worker;           /* number of this net's worker, from 1; 0: the only one */
 };
 
 /* Make the context. Several nets: one after the other, on one thread, before any of them is at work. *error: a sentence for the
@@ -50,11 +50,9 @@ int net_create(const struct net_config *c, struct net **out, char **error);
 /* All sessions must be gone or are reset here (on_closed and on_gone come); listeners are closed. */
 void net_destroy(struct net *n);
 
-/* Listen. With several workers worker 1 goes first, for each address, and fails where a port is in use; then the others call this
- * with the same texts in the same order, and listen on the ports that worker 1 got. All of that before any of them is at work.
- * An address: "127.0.0.1:8765", "[::1]:8765", "localhost:8765" (both), "*:8765" (all of both), ":8765" (as localhost), "8765",
- * "unix:/path". Port 0: any. 0, MT_EINVALID, MT_EBUSY (in use), MT_EDENIED, MT_EIO. */
-int net_listen(struct net *n, struct slice address, bool tls, char **error);
+/* Listen on all that was bound for this net (net_shared_bind) and that it does not listen on yet. Before any net is at work. 0,
+ * MT_EBUSY (in use), MT_EIO or MT_ENOMEM, with *error. */
+int net_listen(struct net *n, char **error);
 /* URL-like text of the i-th bound address, "http://127.0.0.1:40123" or "https://...", "unix:/path"; NULL past the end. */
 const char *net_address(const struct net *n, size_t i);
 /* Stop accepting, and close the listeners. Sessions live on; idle keep-alive HTTP sockets close. */
@@ -67,6 +65,7 @@ struct loop *net_loop(struct net *n);
 /* Counters since the start, for status and tests. */
 struct net_stats {
     uint64_t accepted, refused, upgraded, closed, messages_in, messages_out, bytes_in, bytes_out, dropped, overflowed, malformed, accept_pauses;
+    uint64_t certs_refused; /* TLS handshakes that ended for want of a good client certificate */
 };
 void net_stats(const struct net *n, struct net_stats *out);
 #endif

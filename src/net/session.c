@@ -627,21 +627,3 @@ bool session_is_loopback(const struct session *s)
 {
     return s->loopback;
 }
-
-bool session_tls(const struct session *s, struct session_tls *out)
-{
-    static _Thread_local char cn[256];
-
-    if (!s->ssl)
-        return false;
-    *out = (struct session_tls){
-        .version = SSL_get_version(s->ssl),
-        .cipher = SSL_get_cipher_name(s->ssl),
-        .sni = SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name),
-    };
-    X509 *cert = SSL_get0_peer_certificate(s->ssl);
-    if (cert && SSL_get_verify_result(s->ssl) == X509_V_OK &&
-        X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof cn) > 0)
-        out->client_cn = cn;
-    return true;
-}

@@ -29,8 +29,9 @@ struct req {
     bool streaming;            /* session_stream_begin was called */
     struct http_request *http; /* owned copy; its slices and those below point behind it */
     struct slice body, ip;
-    struct slice tls_version, tls_cipher, tls_sni, tls_cn; /* data NULL: plain, or not given; cn only of a verified client */
-    struct route_params params;                            /* raw */
+    struct slice tls_version, tls_cipher, tls_sni; /* data NULL: plain, or not given */
+    struct session_client client;                  /* owned; empty where no certificate was verified */
+    struct route_params params;                    /* raw */
     char *names;     /* owned: names of the params of another version's route, NULL for none */
     struct buf path; /* decoded */
     int object_ref;  /* the object, while a handler is at work; LUA_NOREF before and after */
