@@ -14,41 +14,31 @@
 
 /* ---- errors ---- */
 
-static char *sentence(const char *what, const char *file, const char *reason)
+/* WHAT FILE: WHY: what OpenSSL says. */
+static int fail(char **error, const char *what, const char *file, const char *why)
 {
+    unsigned long code = ERR_peek_last_error();
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
     struct buf text = {0};
 
-    buf_addf(&text, "%s %s", what, file);
+    buf_addf(&text, "%s %s: %s", what, file, why);
     if (reason)
         buf_addf(&text, ": %s", reason);
     buf_add_byte(&text, 0);
-    return (char *)text.data;
-}
-
-char *pem_error(const char *what, const char *file)
-{
-    unsigned long code = ERR_peek_last_error();
-    char *text = sentence(what, file, code ? ERR_reason_error_string(code) : NULL);
-
     ERR_clear_error();
-    return text;
-}
-
-static int fail(char **error, const char *what, const char *file)
-{
-    *error = pem_error(what, file);
+    *error = (char *)text.data;
     return MT_ETLS;
 }
 
 static FILE *open_file(const char *what, const char *file, char **error)
 {
-    char text[128];
     FILE *f = fopen(file, "re");
+    char why[128];
 
     ERR_clear_error();
     if (!f) {
-        snprintf(text, sizeof text, "cannot read %s", what);
-        *error = sentence(text, file, strerror(errno));
+        snprintf(why, sizeof why, "it cannot be read: %s", strerror(errno));
+        fail(error, what, file, why);
     }
     return f;
 }
@@ -87,7 +77,7 @@ int pem_read_certificates(const char *file, const char *what, STACK_OF(X509) **o
             rc = MT_ENOMEM;
         }
     if (rc == 0 && (sk_X509_num(all) == 0 || !is_end()))
-        rc = fail(error, sk_X509_num(all) ? "a broken certificate in" : "no certificate in", file);
+        rc = fail(error, what, file, sk_X509_num(all) ? "a broken certificate" : "no certificate");
     if (f)
         fclose(f);
     ERR_clear_error();
@@ -111,7 +101,7 @@ int pem_read_crls(const char *file, const char *what, STACK_OF(X509_CRL) **out, 
             rc = MT_ENOMEM;
         }
     if (rc == 0 && (sk_X509_CRL_num(all) == 0 || !is_end()))
-        rc = fail(error, sk_X509_CRL_num(all) ? "a broken list in" : "no list of revoked certificates (X509 CRL) in", file);
+        rc = fail(error, what, file, sk_X509_CRL_num(all) ? "a broken list" : "no list of revoked certificates (X509 CRL)");
     if (f)
         fclose(f);
     ERR_clear_error();
@@ -130,6 +120,6 @@ EVP_PKEY *pem_read_key(const char *file, char **error)
     if (f)
         fclose(f);
     if (f && !key)
-        *error = pem_error("no usable private key (a passphrase goes in MOONTIDE_TLS_PASSPHRASE) in", file);
+        fail(error, "the key file", file, "no usable private key (a passphrase goes in MOONTIDE_TLS_PASSPHRASE)");
     return key;
 }
