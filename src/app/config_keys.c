@@ -224,6 +224,10 @@ const struct config_key config_keys[CONFIG_COUNT] = {
     [CONFIG_HANDSHAKE_TIMEOUT] = {.name = "handshake.timeout",
         .type = CONFIG_SECONDS, .initial = "10s", .min = 0.1, .max = 600, .live = true,
         .help = "Time for the TLS handshake and the head of the first request."},
+    [CONFIG_CONNECT_TIMEOUT] = {.name = "connect.timeout",
+        .type = CONFIG_SECONDS, .initial = "30s", .min = 0, .max = 86400,
+        .help = "Time for `on_connect` to decide, waiting included. Past it the client gets 503, and the handler is ended as one that "
+                "fails. 0: no limit."},
     [CONFIG_BODY_TIMEOUT] = {.name = "body.timeout",
         .type = CONFIG_SECONDS, .initial = "30s", .min = 0.1, .max = 86400, .live = true,
         .help = "Time for the body of a request to be there."},

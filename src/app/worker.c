@@ -80,6 +80,7 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->workers = (unsigned)wc->count;
     out->time_budget = config_seconds(c, CONFIG_SCRIPT_TIME);
     out->load_budget = config_seconds(c, CONFIG_RELOAD_TIMEOUT);
+    out->connect_ms = config_ms(c, CONFIG_CONNECT_TIMEOUT);
     out->old_age = config_seconds(c, CONFIG_RELOAD_AGE);
     out->memory_limit = config_number(c, CONFIG_SCRIPT_MEMORY);
     out->close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;

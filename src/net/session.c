@@ -80,6 +80,13 @@ bool session_reads(const struct session *s)
     }
 }
 
+/* A handshake that waits for its answer: when the client goes nobody is left to hear it. Who waits for a page may have shut only its
+ * own side. */
+static bool is_undecided(const struct session *s)
+{
+    return s->state == SESSION_PENDING && s->exchange->upgrade;
+}
+
 void session_update_poll(struct session *s)
 {
     if (!s->fd || s->state == SESSION_TLS)
@@ -87,6 +94,8 @@ void session_update_poll(struct session *s)
     int events = session_reads(s) ? LOOP_READ : 0;
     if (s->blocked || s->want_write)
         events |= LOOP_WRITE;
+    if (is_undecided(s))
+        events |= LOOP_HANGUP;
     if (s->state == SESSION_DEAD)
         events = 0;
     if (loop_fd_want(s->fd, events))
@@ -312,7 +321,9 @@ void session_fd_event(struct loop_fd *w, int events, void *arg)
     }
     if (s->state == SESSION_DEAD)
         return;
-    if (session_reads(s))
+    if ((events & LOOP_HANGUP) && is_undecided(s))
+        session_kill(s);
+    else if (session_reads(s))
         session_read(s); /* also after HANGUP: reads to the end, then the end shows as 0 or an error */
     else
         session_update_poll(s);

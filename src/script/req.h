@@ -38,6 +38,8 @@ struct req {
     struct req_accept accept;
     struct buf head;      /* header lines of the answer of on_http */
     struct task *waiting; /* the task that waits for the outbox while it streams */
+    struct task *deciding;   /* the task of on_connect, until it has ended */
+    struct loop_timer limit; /* of its time */
 };
 
 /* A copy of the request, with one reference. *status is 0, or the HTTP status to answer when the result is NULL: 400 (bad path),
