@@ -169,7 +169,7 @@ def ask(server, target, how, **more):
 def test_every_outcome(serve, transport, way):
     flags, how = transport
     wrong = []
-    server = serve(script(), *flags, settings={"script.time": "100ms", "script.memory": "24m", "reload.errors": 0})
+    server = serve(script(), *flags, settings={"script.time": "100ms", "script.memory": "96m", "reload.errors": 0})
     for i, (name, (_, status, has)) in enumerate(CASES.items()):
         got, ws = ask(server, f"{way}case={i}", how, protocols=["nothing", "chat"])
         fits = got.status == status and EVIL.lower() not in got.headers
