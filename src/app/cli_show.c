@@ -32,6 +32,8 @@ static const struct row numbers[] = {
     {"malformed", "net.malformed", COUNT},
     {"refused client certificates", "net.certs_refused", COUNT},
     {"accept pauses", "net.accept_pauses", COUNT},
+    {"addresses denied", "net.denied", COUNT},
+    {"origins refused", "net.foreign", COUNT},
     {NULL, NULL, COUNT},
     {"events", "handlers.events", COUNT},
     {"errors", "handlers.errors", COUNT},

@@ -9,8 +9,6 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-enum { QUIET_MS = 10000 }; /* between two lines about refused certificates */
-
 struct tls_trust {
     X509_STORE *store;
     STACK_OF(X509_NAME) *names; /* of the authorities, told to clients so that they can choose a certificate */
@@ -179,23 +177,18 @@ bool tls_trust_use(const struct tls_trust *t, SSL *ssl)
     return true;
 }
 
-/* Lines at a bounded rate: whoever can connect can make them. */
 static void tell_refused(struct net *n, const SSL *ssl, const char *why)
 {
     struct session *s = host_session(n->host, SSL_get_fd(ssl));
     struct log_about about = {.peer = s ? session_peer(s) : (struct slice){0}};
-    uint64_t now = loop_now(n->loop);
+    uint64_t unsaid;
 
     n->stats.certs_refused++;
-    if (now < n->certs_quiet_until) {
-        n->certs_untold++;
+    if (!net_tells(n, &n->bad_certs, &unsaid))
         return;
-    }
-    if (n->certs_untold)
-        log_warn(n->log, NULL, "client certificates were refused %llu times more", (unsigned long long)n->certs_untold);
+    if (unsaid)
+        log_warn(n->log, NULL, "client certificates were refused %llu times more", (unsigned long long)unsaid);
     log_warn(n->log, &about, "a client certificate was refused: %s", why);
-    n->certs_untold = 0;
-    n->certs_quiet_until = now + QUIET_MS;
 }
 
 /* OpenSSL tells what it does. Only the alert that ends a handshake for want of a good certificate matters here; what it was about
