@@ -140,7 +140,8 @@ static bool any_tls_listener(const struct config *c)
 /* A setting about client certificates that would do nothing is an error: who wrote it relies on it. */
 static int check_client_certificates(const struct config *c, char **error)
 {
-    const char *client = config_text(c, CONFIG_TLS_CLIENT), *ca = config_text(c, CONFIG_TLS_CA), *crl = config_text(c, CONFIG_TLS_CRL);
+    const char *client = config_text(c, CONFIG_TLS_CLIENT);
+    const char *ca = config_text(c, CONFIG_TLS_CA), *crl = config_text(c, CONFIG_TLS_CRL);
 
     if (strcmp(client, "off") == 0 && (ca || crl))
         return config_fail(error, MT_EINVALID, "%s = \"%s\" does nothing while tls.client is off: set that to optional or required",
@@ -148,11 +149,14 @@ static int check_client_certificates(const struct config *c, char **error)
     if (strcmp(client, "off") == 0)
         return 0;
     if (!ca)
-        return config_fail(error, MT_EINVALID, "tls.client = \"%s\", but nobody says whose certificates count: set tls.ca to a PEM file "
-                           "with the authorities", client);
+        return config_fail(error, MT_EINVALID,
+                           "tls.client = \"%s\", but nobody says whose certificates count: set tls.ca to a PEM file with the authorities",
+                           client);
     if (!any_tls_listener(c))
-        return config_fail(error, MT_EINVALID, "tls.client = \"%s\", but no listener speaks TLS: set tls to CERT,KEY, and https:// in "
-                           "front of an address where listen has http:// ones", client);
+        return config_fail(error, MT_EINVALID,
+                           "tls.client = \"%s\", but no listener speaks TLS: set tls to CERT,KEY, and https:// in front of an address "
+                           "where listen has http:// ones",
+                           client);
     return 0;
 }
 

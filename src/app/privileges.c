@@ -152,9 +152,10 @@ int privileges_drop(const struct privileges *p, char **error)
     if (!p->drop)
         return 0;
     if (!change(p))
-        return config_fail(error, MT_EDENIED, "cannot become user %s (%lu), group %lu: %s", p->name ? p->name : "", (unsigned long)p->uid,
-                           (unsigned long)p->gid, strerror(errno));
+        return config_fail(error, MT_EDENIED, "cannot become user %s (%lu), group %lu: %s", p->name ? p->name : "",
+                           (unsigned long)p->uid, (unsigned long)p->gid, strerror(errno));
     if (!is_final(p))
-        return config_fail(error, MT_EDENIED, "the change to user %lu could be undone: the server does not go on", (unsigned long)p->uid);
+        return config_fail(error, MT_EDENIED, "the change to user %lu could be undone: the server does not go on",
+                           (unsigned long)p->uid);
     return 0;
 }

@@ -5,10 +5,10 @@
 #include <sys/types.h>
 
 struct privileges {
-    bool drop;    /* this process is root's and is to become somebody else's */
-    bool risky;   /* it is root's, and nobody has said that it may stay so */
-    char *name;   /* of the user, owned; NULL for a number that no user has */
-    uid_t uid;    /* where drop is set */
+    bool drop;  /* this process is root's and is to become somebody else's */
+    bool risky; /* it is root's, and nobody has said that it may stay so */
+    char *name; /* of the user, owned; NULL for a number that no user has */
+    uid_t uid;  /* where drop is set */
     gid_t gid;
 };
 

@@ -1,5 +1,5 @@
-/* bind.c - addresses as operators write them, and a socket for each worker on each. Binding is apart from listening, since only root
- * may bind some ports, and it is not root who serves.
+/* bind.c - addresses as operators write them, and a socket for each worker on each. Binding is apart from listening, since only
+ * root may bind some ports, and it is not root who serves.
  */
 #include "base/err.h"
 #include "base/mem.h"

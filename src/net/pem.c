@@ -64,7 +64,7 @@ static bool is_end(void)
     return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
 }
 
-int pem_read_certificates(const char *file, const char *what, STACK_OF(X509) **out, char **error)
+int pem_read_certificates(const char *file, const char *what, STACK_OF(X509) * *out, char **error)
 {
     STACK_OF(X509) *all = sk_X509_new_null();
     FILE *f = open_file(what, file, error);
@@ -88,7 +88,7 @@ int pem_read_certificates(const char *file, const char *what, STACK_OF(X509) **o
     return rc;
 }
 
-int pem_read_crls(const char *file, const char *what, STACK_OF(X509_CRL) **out, char **error)
+int pem_read_crls(const char *file, const char *what, STACK_OF(X509_CRL) * *out, char **error)
 {
     STACK_OF(X509_CRL) *all = sk_X509_CRL_new_null();
     FILE *f = open_file(what, file, error);

@@ -7,7 +7,7 @@
 
 /* All of a file, at least one, in their order. `what` is what the file is to the operator ("the certificate file", "tls.ca").
  * Owned by the caller. 0, MT_ETLS or MT_ENOMEM, with *error (mem_free it). */
-int pem_read_certificates(const char *file, const char *what, STACK_OF(X509) **out, char **error);
-int pem_read_crls(const char *file, const char *what, STACK_OF(X509_CRL) **out, char **error);
+int pem_read_certificates(const char *file, const char *what, STACK_OF(X509) * *out, char **error);
+int pem_read_crls(const char *file, const char *what, STACK_OF(X509_CRL) * *out, char **error);
 EVP_PKEY *pem_read_key(const char *file, char **error); /* NULL, with *error. The passphrase: MOONTIDE_TLS_PASSPHRASE */
 #endif

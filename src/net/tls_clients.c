@@ -11,7 +11,7 @@
 
 struct tls_trust {
     X509_STORE *store;
-    STACK_OF(X509_NAME) *names; /* of the authorities, told to clients so that they can choose a certificate */
+    STACK_OF(X509_NAME) * names; /* of the authorities, told to clients so that they can choose a certificate */
 };
 
 /* ---- what the files must be ---- */
@@ -32,7 +32,7 @@ static int fail(char **error, const char *key, const char *file, const X509 *abo
 }
 
 /* Chains end at a root, so without one nobody could be let in. */
-static bool has_root(const STACK_OF(X509) *authorities)
+static bool has_root(const STACK_OF(X509) * authorities)
 {
     for (int i = 0; i < sk_X509_num(authorities); i++)
         if (X509_get_extension_flags(sk_X509_value(authorities, i)) & EXFLAG_SS)
@@ -54,7 +54,7 @@ static int judge_list(X509_CRL *crl, X509 *authority)
 }
 
 /* The best that there is. */
-static int find_list(const STACK_OF(X509_CRL) *crls, X509 *authority)
+static int find_list(const STACK_OF(X509_CRL) * crls, X509 *authority)
 {
     int best = LIST_MISSING;
 
@@ -66,7 +66,7 @@ static int find_list(const STACK_OF(X509_CRL) *crls, X509 *authority)
 }
 
 /* Every authority needs a list that counts. */
-static int check_lists(const char *file, const STACK_OF(X509) *authorities, const STACK_OF(X509_CRL) *crls, char **error)
+static int check_lists(const char *file, const STACK_OF(X509) * authorities, const STACK_OF(X509_CRL) * crls, char **error)
 {
     static const char *const texts[] = {
         [LIST_MISSING] = "there is no list by it, and without one all certificates by it are refused: add it",
@@ -86,7 +86,7 @@ static int check_lists(const char *file, const STACK_OF(X509) *authorities, cons
 
 /* ---- loading ---- */
 
-static int add_authorities(struct tls_trust *t, const STACK_OF(X509) *authorities)
+static int add_authorities(struct tls_trust *t, const STACK_OF(X509) * authorities)
 {
     for (int i = 0; i < sk_X509_num(authorities); i++) {
         X509 *one = sk_X509_value(authorities, i);
@@ -102,7 +102,7 @@ static int add_authorities(struct tls_trust *t, const STACK_OF(X509) *authoritie
     return 0;
 }
 
-static int add_lists(struct tls_trust *t, const STACK_OF(X509_CRL) *crls)
+static int add_lists(struct tls_trust *t, const STACK_OF(X509_CRL) * crls)
 {
     for (int i = 0; i < sk_X509_CRL_num(crls); i++)
         if (X509_STORE_add_crl(t->store, sk_X509_CRL_value(crls, i)) != 1)
@@ -110,7 +110,7 @@ static int add_lists(struct tls_trust *t, const STACK_OF(X509_CRL) *crls)
     return X509_STORE_set_flags(t->store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1 ? 0 : MT_ENOMEM;
 }
 
-static int load_lists(struct tls_trust *t, const struct net_tls_clients *c, const STACK_OF(X509) *authorities, char **error)
+static int load_lists(struct tls_trust *t, const struct net_tls_clients *c, const STACK_OF(X509) * authorities, char **error)
 {
     STACK_OF(X509_CRL) *crls = NULL;
     int rc = pem_read_crls(c->crl, "tls.crl", &crls, error);

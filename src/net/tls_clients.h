@@ -1,9 +1,9 @@
 /* tls_clients.h - certificates of clients (mTLS): whom to trust, and who was refused. Internal to net.
  *
- * OpenSSL checks what a client shows: the chain to an authority of the file, its times, that it may be used for a client (extended
- * key usage), and, where there are lists of revoked certificates, every certificate of the chain against a list that is in force.
- * There are no tickets and no sessions to resume with client certificates: whoever connects is checked against the files as they
- * are now, and a certificate that was revoked opens nothing any more once the new list is loaded.
+ * OpenSSL checks what a client shows: the chain to an authority of the file, its times, that it may be used for a client
+ * (extended key usage), and, where there are lists of revoked certificates, every certificate of the chain against a list that is
+ * in force. There are no tickets and no sessions to resume with client certificates: whoever connects is checked against the
+ * files as they are now, and a certificate that was revoked opens nothing any more once the new list is loaded.
  */
 #ifndef MT_NET_TLS_CLIENTS_H
 #define MT_NET_TLS_CLIENTS_H

@@ -349,7 +349,8 @@ static void on_limit(struct loop_timer *timer)
     struct script_about about = {0};
 
     req_fill_about(r, &about);
-    script_report(r->script, r->deciding->version, &about.about, "on_connect", "it has not decided within connect.timeout, and is ended");
+    script_report(r->script, r->deciding->version, &about.about, "on_connect",
+                  "it has not decided within connect.timeout, and is ended");
     if (session)
         serve_status(session, 503, (struct slice){0}, SLICE("no decision in time"));
     task_cancel_later(r->deciding);
