@@ -21,7 +21,9 @@
 ---
 ---Nothing or a table lets the client in, see [connect_result](#connect_result). `nil, message` refuses with 403, and
 ---`tide.reject(status, message, headers)` with any status. A raise, or a result that is none of these, is answered with 500: when
----in doubt nobody gets in. With `routes`, `app.on_connect` runs first and then that of the route, with `req.user` and `req.data`
+---in doubt nobody gets in. It has `connect.timeout` (30 s) for it, waiting included; then the client gets 503, and the handler ends as a
+---task that is cancelled does. What a client sends before the answer refuses it with 400 (RFC 6455 section 4.1), and when it goes
+---meanwhile the handler still runs to its end. With `routes`, `app.on_connect` runs first and then that of the route, with `req.user` and `req.data`
 ---set to what the first returned.
 ---@field on_connect? fun(req: moontide.req): (moontide.connect_result?, string?)
 ---The connection is open. Messages that came already wait until this handler is done.

@@ -58,5 +58,22 @@ function req:json(shape) end
 ---@field cipher string
 ---the name that the client asked for (SNI)
 ---@field sni? string
----`cn`: common name of a verified client certificate. nil in this version, which asks clients for none
----@field client? { cn: string }
+---the certificate of the client, where `tls.client` asks for one and it was verified
+---@field client? moontide.req.client
+
+---`req.tls.client`: a certificate that was verified against `tls.ca` and `tls.crl`.
+---@class moontide.req.client
+---the common name; nil where the subject has none, or several, or one with control characters in it
+---@field cn? string
+---the whole name, as RFC 2253 writes it: "CN=alice,O=Example". Everything but plain ASCII is escaped, so it can be compared as text
+---@field subject string
+---name of the authority that issued it
+---@field issuer string
+---SHA-256 of the certificate, 64 hexadecimal digits in lower case
+---@field fingerprint string
+---serial number, hexadecimal digits in upper case
+---@field serial string
+---when it ends, in unix seconds: good for `expires`
+---@field not_after number
+---alternative names: "DNS:a.example", "email:a@b.example", "URI:spiffe://example/a"; others are left out
+---@field san string[]

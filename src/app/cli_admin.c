@@ -62,7 +62,7 @@ static int connect_at(const char *path, char **error)
     if (fd < 0)
         return config_fail(error, fd, "%s: %s", path,
                            fd == MT_EINVALID ? "the path of a socket has 1 to 107 bytes" : err_text(fd));
-    if (control_peer_is_trusted(fd))
+    if (geteuid() == 0 || control_peer_is_trusted(fd)) /* root may look at everybody's, by its path */
         return fd;
     close(fd);
     return config_fail(error, MT_EDENIED, "%s: the server there belongs to another user", path);

@@ -32,6 +32,7 @@ static const struct row numbers[] = {
     {"overflowed", "net.overflowed", COUNT},
     {"slow readers", "net.slow", COUNT},
     {"malformed", "net.malformed", COUNT},
+    {"refused client certificates", "net.certs_refused", COUNT},
     {"accept pauses", "net.accept_pauses", COUNT},
     {"delayed", "net.delayed", COUNT},
     {"flooded", "net.flooded", COUNT},

@@ -25,14 +25,16 @@ const struct config_key config_keys[CONFIG_COUNT] = {
                 "by the name that the client asks for. The passphrase of a key comes from MOONTIDE_TLS_PASSPHRASE."},
     [CONFIG_TLS_CLIENT] = {.name = "tls.client",
         .type = CONFIG_ENUM, .initial = "off", .choices = client_certificates,
-        .help = "Certificates of clients: not asked for, checked where one is given, or needed to connect at all. What they say is in "
-                "`req.tls.client`."},
+        .help = "Certificates of clients on TLS listeners: not asked for, checked where a client has one, or needed to connect at all. "
+                "What they say is in `req.tls.client`."},
     [CONFIG_TLS_CA] = {.name = "tls.ca",
         .type = CONFIG_STRING, .initial = "",
-        .help = "A PEM file with the authorities whose client certificates count."},
+        .help = "A PEM file with the authorities whose client certificates count, roots included. Read again with the "
+                "certificates."},
     [CONFIG_TLS_CRL] = {.name = "tls.crl",
         .type = CONFIG_STRING, .initial = "",
-        .help = "A PEM file with the lists of client certificates that were revoked (CRL), one for each authority."},
+        .help = "A PEM file with the lists of client certificates that were revoked (CRL), one for each authority. One that is out of "
+                "date refuses everybody. Read again with the certificates."},
     [CONFIG_ORIGINS] = {.name = "origins",
         .type = CONFIG_LIST, .initial = "", .live = true,
         .help = "Whose pages may use the server besides its own: https://app.example, https://*.example (exactly one label), null "
@@ -225,6 +227,10 @@ const struct config_key config_keys[CONFIG_COUNT] = {
         .type = CONFIG_SECONDS, .initial = "10s", .min = 0.1, .max = 600, .live = true,
         .help = "Time for the TLS handshake and the head of the first request together, and for the head of each later one. Then the "
                 "connection is closed, half a head is answered with 408."},
+    [CONFIG_CONNECT_TIMEOUT] = {.name = "connect.timeout",
+        .type = CONFIG_SECONDS, .initial = "30s", .min = 0, .max = 86400,
+        .help = "Time for `on_connect` to decide, waiting included. Past it the client gets 503, and the handler is ended as one that "
+                "fails. 0: no limit."},
     [CONFIG_BODY_TIMEOUT] = {.name = "body.timeout",
         .type = CONFIG_SECONDS, .initial = "30s", .min = 0.1, .max = 86400, .live = true,
         .help = "Time for the body of a request to be there, and one second more for each 1000 bytes that have come. Then it is "

@@ -141,6 +141,14 @@ static bool has_proxy_for(const struct config *c, const char *item)
     return false;
 }
 
+static bool any_tls_listener(const struct config *c)
+{
+    for (const char *const *item = config_list(c, CONFIG_LISTEN); *item; item++)
+        if (config_wants_tls(c, *item))
+            return true;
+    return false;
+}
+
 static int check_listener(const struct config *c, const char *item, char **error)
 {
     if (config_wants_tls(c, item) && config_list_count(c, CONFIG_TLS) == 0)
@@ -151,6 +159,29 @@ static int check_listener(const struct config *c, const char *item, char **error
                            "listen = \"%s\" is for proxies only, but proxies has none that could come there: set proxies to their "
                            "addresses, or to unix for those that come by a unix socket",
                            item);
+    return 0;
+}
+
+/* A setting about client certificates that would do nothing is an error: who wrote it relies on it. */
+static int check_client_certificates(const struct config *c, char **error)
+{
+    const char *client = config_text(c, CONFIG_TLS_CLIENT);
+    const char *ca = config_text(c, CONFIG_TLS_CA), *crl = config_text(c, CONFIG_TLS_CRL);
+
+    if (strcmp(client, "off") == 0 && (ca || crl))
+        return config_fail(error, MT_EINVALID, "%s = \"%s\" does nothing while tls.client is off: set that to optional or required",
+                           ca ? "tls.ca" : "tls.crl", ca ? ca : crl);
+    if (strcmp(client, "off") == 0)
+        return 0;
+    if (!ca)
+        return config_fail(error, MT_EINVALID,
+                           "tls.client = \"%s\", but nobody says whose certificates count: set tls.ca to a PEM file with the authorities",
+                           client);
+    if (!any_tls_listener(c))
+        return config_fail(error, MT_EINVALID,
+                           "tls.client = \"%s\", but no listener speaks TLS: set tls to CERT,KEY, and https:// in front of an address "
+                           "where listen has http:// ones",
+                           client);
     return 0;
 }
 
@@ -190,5 +221,6 @@ int config_check(const struct config *c, char **error)
         return rc;
     if (config_text(c, CONFIG_STORE_FILE) && config_text(c, CONFIG_STORE_URL))
         return config_fail(error, MT_EINVALID, "store.file and store.url are both set: tide.store lives in one place");
-    return check_access(c, error);
+    rc = check_client_certificates(c, error);
+    return rc ? rc : check_access(c, error);
 }

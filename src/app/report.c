@@ -75,7 +75,7 @@ static int put_net(const struct worker_stats *s, struct buf *out)
         {"overflowed", n->overflowed}, {"malformed", n->malformed},     {"accept_pauses", n->accept_pauses},
         {"delayed", n->delayed},       {"flooded", n->flooded},         {"limited", n->limited},
         {"unserved", n->unserved},     {"denied", n->denied},           {"foreign", n->foreign},
-        {"proxy_refused", n->proxy_refused},
+        {"proxy_refused", n->proxy_refused}, {"certs_refused", n->certs_refused},
         {"tls_handshakes", n->tls_handshakes}, {"tls_failed", n->tls_failed}, {"tls_waiting", n->tls_waiting},
         {"slow", n->slow}, {"timed_out", n->timed_out}};
     int rc = PUT_COUNTS(out, "now", now);

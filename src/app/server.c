@@ -21,15 +21,18 @@ static struct loop *main_loop(const struct server *s)
 
 /* ---- what all workers share ---- */
 
-static int create_log(struct server *s, char **error)
+static int create_log(struct server *s)
 {
     enum log_level level = LOG_LEVEL_INFO;
-    const char *file = config_text(s->config, CONFIG_LOG_FILE);
     bool json = strcmp(config_text(s->config, CONFIG_LOG_FORMAT), "json") == 0;
     log_level_parse(slice_of(config_text(s->config, CONFIG_LOG_LEVEL)), &level);
     s->log = log_create(STDERR_FILENO, level, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
-    if (!s->log)
-        return MT_ENOMEM;
+    return s->log ? 0 : MT_ENOMEM;
+}
+
+static int open_log_file(struct server *s, char **error)
+{
+    const char *file = config_text(s->config, CONFIG_LOG_FILE);
     return file ? log_reopen(s->log, file, error) : 0;
 }
 
@@ -76,6 +79,48 @@ static void free_pairs(struct server *s)
     mem_free(s->tls);
 }
 
+/* ---- what only root may have: read and bound first, then the server is somebody else ---- */
+
+static int load_certificates(struct server *s, char **error)
+{
+    static const char *const demands[] = {"off", "optional", "required"};
+    const char *client = config_text(s->config, CONFIG_TLS_CLIENT);
+    struct net_tls_clients c = {.ca = config_text(s->config, CONFIG_TLS_CA), .crl = config_text(s->config, CONFIG_TLS_CRL)};
+    int rc = copy_pairs(s);
+    if (rc == 0 && !(s->net = net_shared_create(s->tls, s->tls_count, error)))
+        rc = *error ? MT_ETLS : MT_ENOMEM;
+    while (strcmp(demands[c.demand], client) != 0)
+        c.demand++;
+    return rc == 0 && c.demand != NET_TLS_CLIENTS_OFF ? net_shared_ask_clients(s->net, &c, error) : rc;
+}
+
+/* Ports, or unix sockets: their files are to belong to the user that serves. */
+static int bind_some(struct server *s, bool unix_sockets, char **error)
+{
+    int rc = 0;
+    for (const char *const *item = config_list(s->config, CONFIG_LISTEN); rc == 0 && *item; item++) {
+        struct slice address;
+        config_split_address(*item, &address);
+        unsigned how = (config_wants_tls(s->config, *item) ? NET_TLS : 0) | (config_wants_proxy(*item) ? NET_PROXY : 0);
+        bool is_unix = address.len > 5 && memcmp(address.data, "unix:", 5) == 0;
+        if (is_unix ? unix_sockets : !s->bound)
+            rc = net_shared_bind(s->net, address, how, (unsigned)config_number(s->config, CONFIG_WORKERS), s->log, error);
+    }
+    return rc;
+}
+
+static int become_user(struct server *s, const struct server_options *o, char **error)
+{
+    int rc = 0;
+    if (s->user.drop && !o->check) {
+        rc = bind_some(s, false, error);
+        s->bound = true;
+    }
+    return rc == 0 ? privileges_drop(&s->user, error) : rc;
+}
+
+/* ---- what all workers share ---- */
+
 static int create_shared(struct server *s, const struct server_options *o, char **error)
 {
     size_t workers = config_number(s->config, CONFIG_WORKERS);
@@ -88,11 +133,7 @@ static int create_shared(struct server *s, const struct server_options *o, char 
     if (rc == 0)
         rc = services_open(s->config, s->log, o->check, &s->services, error);
     if (rc == 0)
-        rc = copy_pairs(s);
-    if (rc == 0)
         rc = config_access(s->config, &s->access, error);
-    if (rc == 0 && !(s->net = net_shared_create(s->tls, s->tls_count, error)))
-        rc = *error ? MT_ETLS : MT_ENOMEM;
     return rc;
 }
 
@@ -109,6 +150,7 @@ static void destroy_shared(struct server *s)
     if (s->files)
         static_close(s->files);
     free_pairs(s);
+    privileges_fini(&s->user);
     mem_free(s->library);
     mem_free(s->script);
 }
@@ -203,7 +245,15 @@ static int create_reload(struct server *s)
 
 static int fill(struct server *s, const struct server_options *o, char **error)
 {
-    int rc = create_log(s, error);
+    int rc = create_log(s);
+    if (rc == 0)
+        rc = privileges_find(s->config, &s->user, error);
+    if (rc == 0)
+        rc = load_certificates(s, error);
+    if (rc == 0)
+        rc = become_user(s, o, error); /* before there are threads */
+    if (rc == 0)
+        rc = open_log_file(s, error);
     if (rc == 0)
         rc = create_shared(s, o, error);
     if (rc == 0)
@@ -262,18 +312,20 @@ void server_destroy(struct server *s)
 int server_listen(struct server *s, char **error)
 {
     struct buf list = {0};
-    for (size_t i = 0; i < s->worker_count; i++) {
-        int rc = worker_listen(s->workers[i], error);
-        if (rc)
-            return rc;
-    }
+    int rc = bind_some(s, true, error);
+    for (size_t i = 0; rc == 0 && i < s->worker_count; i++)
+        rc = worker_listen(s->workers[i], error);
+    if (rc)
+        return rc;
     for (size_t i = 0; server_address(s, i); i++)
         buf_addf(&list, "%s%s", i ? " " : "", server_address(s, i));
-    int rc = server_open_admin(s, error);
+    rc = server_open_admin(s, error);
     struct log_about about = {.version = slice_of(server_version(s))};
     if (rc == 0)
         log_info(s->log, &about, "serving %s at %.*s with %zu worker%s", s->script, (int)list.len, (char *)list.data,
                  s->worker_count, s->worker_count == 1 ? "" : "s");
+    if (rc == 0 && s->user.risky)
+        log_warn(s->log, NULL, "this runs as root, and so does the script: set user to somebody who may do less");
     buf_fini(&list);
     return rc;
 }

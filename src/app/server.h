@@ -19,7 +19,8 @@ struct server_options {
     bool check; /* it is only to be found out whether it would start: nothing is taken that another server may have */
 };
 
-/* Load everything: certificates, static folder, script. Nothing listens yet. Takes `config` (checked by config_check), also when
+/* Load everything: certificates, static folder, script. Nothing listens yet. Where `user` is set and this is root's process, it is
+ * that user's from here on, for good. Takes `config` (checked by config_check), also when
  * it fails. 0 or an error code, with a sentence for the operator in *error (mem_free it). */
 int server_create(struct config *config, const struct server_options *o, struct server **out, char **error);
 void server_destroy(struct server *s); /* NULL is allowed. Not while it runs */

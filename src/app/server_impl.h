@@ -5,6 +5,7 @@
 #define MT_APP_SERVER_IMPL_H
 #include "app/admin.h"
 #include "app/history.h"
+#include "app/privileges.h"
 #include "app/reload.h"
 #include "app/server.h"
 #include "app/watch.h"
@@ -23,6 +24,8 @@ struct server {
     struct hub_crew *crew;
     struct services *services;
     char *script, *library;   /* owned */
+    struct privileges user;   /* who this is */
+    bool bound;               /* the ports are taken already */
     struct net_tls_file *tls; /* owned, texts too */
     size_t tls_count;
     struct worker_config worker_config; /* lent to every worker */

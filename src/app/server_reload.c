@@ -127,7 +127,8 @@ static int renew_certs(struct server *s, struct buf *why)
     if (rc == 0)
         log_info(s->log, NULL, "reloaded the certificates");
     else
-        report_kept(s, why, "the certificates were not reloaded, the old ones go on: %s", error ? error : err_text(rc));
+        report_kept(s, why, "the certificates were not reloaded, the old ones go on: %s%s", error ? error : err_text(rc),
+                    s->user.drop ? " (this is not root any more: the user that it has become must be able to read them)" : "");
     mem_free(error);
     return rc;
 }
@@ -192,6 +193,12 @@ static void watch_certs(struct server *s)
     for (size_t i = 0; s->certs && i < s->tls_count; i++)
         if (watch_add(s->certs, s->tls[i].chain) || watch_add(s->certs, s->tls[i].key))
             log_warn(s->log, NULL, "cannot watch %s: saving it will not reload", s->tls[i].chain);
+    static const enum config_id others[] = {CONFIG_TLS_CA, CONFIG_TLS_CRL};
+    for (size_t i = 0; s->certs && i < sizeof(others) / sizeof(*others); i++) {
+        const char *file = config_text(s->config, others[i]);
+        if (file && watch_add(s->certs, file))
+            log_warn(s->log, NULL, "cannot watch %s: saving it will not reload", file);
+    }
 }
 
 int server_open_watches(struct server *s)

@@ -88,6 +88,7 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->workers = (unsigned)wc->count;
     out->time_budget = config_seconds(c, CONFIG_SCRIPT_TIME);
     out->load_budget = config_seconds(c, CONFIG_RELOAD_TIMEOUT);
+    out->connect_ms = config_ms(c, CONFIG_CONNECT_TIMEOUT);
     out->old_age = config_seconds(c, CONFIG_RELOAD_AGE);
     out->memory_limit = config_number(c, CONFIG_SCRIPT_MEMORY);
     out->close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;
@@ -129,7 +130,6 @@ static int create_net(struct worker *w, char **error)
         .files = wc->files,
         .shared = wc->net,
         .access = wc->access,
-        .workers = (unsigned)wc->count,
         .worker = (unsigned)w->number,
     };
     if (config_bool(wc->config, CONFIG_DEV)) {
@@ -203,15 +203,7 @@ void worker_destroy(struct worker *w)
 
 int worker_listen(struct worker *w, char **error)
 {
-    const struct config *c = w->config->config;
-    int rc = 0;
-    for (const char *const *item = config_list(c, CONFIG_LISTEN); rc == 0 && *item; item++) {
-        struct slice address;
-        config_split_address(*item, &address);
-        unsigned how = (config_wants_tls(c, *item) ? NET_TLS : 0) | (config_wants_proxy(*item) ? NET_PROXY : 0);
-        rc = net_listen(w->net, address, how, error);
-    }
-    return rc;
+    return net_listen(w->net, error);
 }
 
 /* ---- running ---- */
@@ -405,6 +397,7 @@ static void add_net_stats(struct net_stats *sum, const struct net_stats *n)
     sum->dropped += n->dropped;
     sum->overflowed += n->overflowed;
     sum->malformed += n->malformed;
+    sum->certs_refused += n->certs_refused;
     sum->accept_pauses += n->accept_pauses;
     sum->delayed += n->delayed;
     sum->flooded += n->flooded;

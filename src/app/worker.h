@@ -47,7 +47,7 @@ int worker_create(const struct worker_config *c, int number, struct sources *sou
 void worker_end(struct worker *w);
 /* After worker_end of all workers. */
 void worker_destroy(struct worker *w);
-/* Bind every address of `listen`. Worker 1 comes first. Same results. */
+/* Listen on every address that is bound. Same results. */
 int worker_listen(struct worker *w, char **error);
 
 /* on_start, then the loop until a drain is over. */

@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
@@ -92,7 +93,7 @@ static void close_quietly(int fd)
 }
 
 /* Bind a new socket; `a` gets the port. */
-static int address_bind(struct address *a, bool shared, int *out)
+static int bind_one(struct address *a, bool shared, int *out)
 {
     int one = 1, fd = socket(a->at.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
@@ -114,23 +115,45 @@ static int address_bind(struct address *a, bool shared, int *out)
     return 0;
 }
 
-int address_listen(struct address *a, enum address_share share, int *out)
+static int bind_unix(struct address *a, unsigned count, int *fds)
 {
-    bool shared = share != ADDRESS_ALONE && a->at.any.sa_family != AF_UNIX;
-    int holder = -1, fd = -1;
-    int rc = shared && share == ADDRESS_FIRST ? address_bind(a, false, &holder) : 0;
+    int rc = bind_one(a, false, &fds[0]);
 
-    if (!rc)
-        rc = address_bind(a, shared, &fd);
-    if (!rc && listen(fd, LISTEN_BACKLOG)) {
-        rc = bind_error();
-        close_quietly(fd);
-    }
+    for (unsigned i = 1; !rc && i < count; i++)
+        if ((fds[i] = fcntl(fds[0], F_DUPFD_CLOEXEC, 0)) < 0)
+            rc = MT_EIO;
+    return rc;
+}
+
+static int bind_tcp(struct address *a, unsigned count, int *fds)
+{
+    int holder = -1, rc = count > 1 ? bind_one(a, false, &holder) : 0;
+
+    for (unsigned i = 0; !rc && i < count; i++)
+        rc = bind_one(a, count > 1, &fds[i]);
     if (holder >= 0)
         close_quietly(holder);
-    if (!rc)
-        *out = fd;
     return rc;
+}
+
+int address_bind(struct address *a, unsigned count, int *fds)
+{
+    bool local = a->at.any.sa_family == AF_UNIX;
+    int rc = local ? bind_unix(a, count, fds) : bind_tcp(a, count, fds);
+
+    for (unsigned i = 0; rc && i < count; i++) {
+        if (local && i == 0 && fds[0] >= 0)
+            unlink(a->at.local.sun_path);
+        if (fds[i] >= 0)
+            close_quietly(fds[i]);
+        fds[i] = -1;
+    }
+    return rc;
+}
+
+int address_listen(int fd)
+{
+    return listen(fd, LISTEN_BACKLOG) ? bind_error() : 0;
 }
 
 void address_sweep(const struct address *a)

@@ -19,13 +19,6 @@ struct address {
     socklen_t len; /* of what `at` holds */
 };
 
-/* What else may listen on the same address. */
-enum address_share {
-    ADDRESS_ALONE,  /* nothing */
-    ADDRESS_FIRST,  /* further sockets of this process; but it must be free now */
-    ADDRESS_FURTHER /* it is one of those */
-};
-
 void address_v4(struct address *a, uint32_t ip, int port); /* ip in the order of the host */
 void address_v6(struct address *a, struct in6_addr ip, int port);
 /* False when the path is empty or too long. */
@@ -34,9 +27,12 @@ bool address_unix(struct address *a, struct slice path);
 int address_port(const struct address *a);
 /* "http://127.0.0.1:8765", "https://[::1]:8765", "unix:/path", cut to `size`. */
 void address_text(const struct address *a, bool secure, char *out, size_t size);
-/* A socket that listens, in *out. Where the port was 0, `a` then holds the one that was chosen. Unix sockets are shared by dup,
- * so for them `share` means nothing. 0, MT_EBUSY (in use), MT_EDENIED or MT_EIO, with errno. */
-int address_listen(struct address *a, enum address_share share, int *out);
+/* `count` sockets on one address, into `fds`, for as many listeners; of unix sockets they are copies of one. Nothing else may
+ * listen there now. Where the port was 0, `a` then holds the one that was chosen. 0, MT_EBUSY (in use), MT_EDENIED or MT_EIO, with
+ * errno; all `fds` are -1 then. */
+int address_bind(struct address *a, unsigned count, int *fds);
+/* Let others connect. Same results. */
+int address_listen(int fd);
 /* Unlink a socket file that nobody answers on: it is left over from a server that was killed. */
 void address_sweep(const struct address *a);
 #endif

@@ -1,17 +1,12 @@
-/* listen.c - our own listeners: addresses as operators write them, paced accepting, and a pause instead of a spin when
- * descriptors run out. Accepted sockets go to libwebsockets (lws_host.c) and become sessions.
- *
- * Where several workers listen, worker 1 reads the addresses, finds what is free and leaves in net_shared what it has bound; the
- * others open sockets of their own on the same ports, and share its unix sockets.
+/* listen.c - our own listeners, on what bind.c has bound: paced accepting, and a pause instead of a spin when descriptors run out.
+ * Accepted sockets go to libwebsockets (lws_host.c) and become sessions.
  */
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/net_impl.h"
 #include "net/proxied.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,24 +18,13 @@ struct listener {
     struct list_node node;      /* in net->listeners */
     struct loop_fd *watch;
     struct loop_timer retry;    /* after a pause */
-    struct address bound;       /* with the port that was chosen */
     int fd;
     unsigned how;               /* NET_TLS, NET_PROXY */
     bool paused;                /* descriptors or places in line ran out */
     struct seldom pauses;       /* lines about them: at the limit every close makes one */
-    char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; empty for TCP, and where another worker does it */
+    char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; empty for TCP, and where worker 1 does it */
     char address[160];          /* for net_address */
 };
-
-static int listen_fail(char **error, int rc, struct slice address, const char *why)
-{
-    struct buf text = {0};
-
-    buf_addf(&text, "cannot listen on %.*s: %s", (int)address.len, address.data, why);
-    buf_add_byte(&text, 0);
-    *error = (char *)text.data;
-    return rc;
-}
 
 /* ---- accepting ---- */
 
@@ -138,211 +122,75 @@ static void listener_destroy(struct listener *l)
     mem_free(l);
 }
 
-/* Whether the file of a unix socket is this net's to unlink: the first that listens there has made it. */
-static bool listener_owns_path(const struct net *n, const struct address *a)
+/* As net_address tells it. */
+static void listener_text(const struct bound *b, char *out, size_t size)
 {
-    return a->at.any.sa_family == AF_UNIX && !n->follows;
+    size_t at = (size_t)snprintf(out, size, "%s", b->how & NET_PROXY ? "proxy+" : "");
+
+    address_text(&b->address, b->how & NET_TLS, out + at, size - at);
 }
 
-/* A listener around a socket that listens, which it owns from here on, also when it fails. 0 or MT_ENOMEM. */
-static int listener_create(struct net *n, const struct address *a, int fd, unsigned how)
+/* A listener around a socket that listens, which it owns from here on, also when it fails. 0 or MT_ENOMEM. `owns` says that the
+ * file of a unix socket is this net's to unlink. */
+static int listener_create(struct net *n, const struct bound *b, int fd, bool owns)
 {
     struct listener *l = mem_zalloc(1, sizeof *l);
+    const char *path = owns && b->address.at.any.sa_family == AF_UNIX ? b->address.at.local.sun_path : "";
 
     if (!l) {
         close(fd);
-        if (listener_owns_path(n, a))
-            unlink(a->at.local.sun_path);
+        if (*path)
+            unlink(path);
         return MT_ENOMEM;
     }
     l->net = n;
-    l->how = how;
+    l->how = b->how;
     l->fd = fd;
-    l->bound = *a;
     list_init(&l->node);
     loop_timer_init(&l->retry, listen_retry);
-    if (listener_owns_path(n, a))
-        strcpy(l->unix_path, a->at.local.sun_path);
+    strcpy(l->unix_path, path);
     l->watch = loop_fd_open(n->loop, fd, listen_event, l);
     if (!l->watch) {
         listener_destroy(l);
         return MT_ENOMEM;
     }
-    size_t at = (size_t)snprintf(l->address, sizeof l->address, "%s", how & NET_PROXY ? "proxy+" : "");
-    address_text(a, how & NET_TLS, l->address + at, sizeof l->address - at);
+    listener_text(b, l->address, sizeof l->address);
     list_add_tail(&n->listeners, &l->node);
     loop_fd_want(l->watch, LOOP_READ);
     return 0;
 }
 
-/* Listen on exactly one address; `a` gets the port that was bound. */
-static int listen_at(struct net *n, struct address *a, unsigned how)
+static int listen_fail(char **error, int rc, const struct bound *b)
 {
-    int fd;
-    enum address_share share = !n->several ? ADDRESS_ALONE : n->follows ? ADDRESS_FURTHER : ADDRESS_FIRST;
-    int rc = address_listen(a, share, &fd);
+    struct buf text = {0};
+    char address[160];
+    const char *why = rc == MT_EBUSY ? "the port is in use" : rc == MT_ENOMEM ? err_text(rc) : strerror(errno);
 
-    return rc ? rc : listener_create(n, a, fd, how);
-}
-
-/* Both families on one port. Port 0: the first bind chooses; where the second family has that port in use, try another. A machine
- * without IPv6 listens on IPv4 only. */
-static int listen_both(struct net *n, uint32_t v4, struct in6_addr v6, int wanted, unsigned how)
-{
-    int rc = 0;
-
-    for (int attempt = 0; attempt < 8; attempt++) {
-        struct address a;
-        address_v4(&a, v4, wanted);
-        if ((rc = listen_at(n, &a, how)))
-            return rc;
-        struct listener *first = list_entry(n->listeners.prev, struct listener, node);
-        address_v6(&a, v6, address_port(&a));
-        rc = listen_at(n, &a, how);
-        if (!rc)
-            return 0;
-        if (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT) {
-            log_info(n->log, NULL, "no IPv6 on this machine: listening on IPv4 only");
-            return 0;
-        }
-        listener_destroy(first);
-        errno = EADDRINUSE;
-        if (wanted != 0)
-            break;
-    }
+    listener_text(b, address, sizeof address);
+    buf_addf(&text, "cannot listen on %s: %s", address, why);
+    buf_add_byte(&text, 0);
+    *error = (char *)text.data;
     return rc;
 }
 
-static int listen_unix(struct net *n, struct slice address, unsigned how, char **error)
+int net_listen(struct net *n, char **error)
 {
-    struct address a;
-
-    if (!address_unix(&a, (struct slice){address.data + 5, address.len - 5})) /* behind "unix:" */
-        return listen_fail(error, MT_EINVALID, address, "a unix socket path has 1 to 107 bytes");
-    address_sweep(&a);
-    int rc = listen_at(n, &a, how);
-    return rc ? listen_fail(error, rc, address, strerror(errno)) : 0;
-}
-
-static bool parse_port(struct slice text, int *port)
-{
-    unsigned long long value;
-
-    if (!slice_to_uint(text, 65535, &value))
-        return false;
-    *port = (int)value;
-    return true;
-}
-
-static int listen_host(struct net *n, struct slice host, int port, unsigned how)
-{
-    struct address a;
-    struct in_addr v4;
-    struct in6_addr v6;
-    char text[INET6_ADDRSTRLEN + 1] = "";
-
-    if (host.len == 0 || slice_is(host, SLICE("localhost")))
-        return listen_both(n, INADDR_LOOPBACK, in6addr_loopback, port, how);
-    if (slice_is(host, SLICE("*")))
-        return listen_both(n, INADDR_ANY, in6addr_any, port, how);
-    if (host.len >= sizeof text)
-        return MT_EINVALID;
-    memcpy(text, host.data, host.len);
-    if (inet_pton(AF_INET, text, &v4) == 1)
-        address_v4(&a, ntohl(v4.s_addr), port);
-    else if (inet_pton(AF_INET6, text, &v6) == 1)
-        address_v6(&a, v6, port);
-    else
-        return MT_EINVALID;
-    return listen_at(n, &a, how);
-}
-
-static int listen_text(struct net *n, struct slice address, unsigned how, char **error)
-{
-    struct slice host = {address.data, 0}, port_text = address;
-    int port;
-
-    if (address.len > 5 && memcmp(address.data, "unix:", 5) == 0)
-        return listen_unix(n, address, how & NET_PROXY, error);
-    if ((how & NET_TLS) && !n->shared->tls)
-        return listen_fail(error, MT_EINVALID, address, "TLS needs a certificate");
-    for (size_t i = address.len; i > 0; i--)
-        if (address.data[i - 1] == ':') {
-            host.len = i - 1;
-            port_text = (struct slice){address.data + i, address.len - i};
-            break;
-        }
-    if (host.len >= 2 && host.data[0] == '[' && host.data[host.len - 1] == ']')
-        host = (struct slice){host.data + 1, host.len - 2};
-    if (!parse_port(port_text, &port))
-        return listen_fail(error, MT_EINVALID, address, "expected HOST:PORT, [IPV6]:PORT, PORT or unix:PATH");
-    int rc = listen_host(n, host, port, how);
-    if (rc == MT_EINVALID)
-        return listen_fail(error, rc, address, "the host must be an IP address, localhost or *");
-    return rc ? listen_fail(error, rc, address, rc == MT_EBUSY ? "the port is in use" : strerror(errno)) : 0;
-}
-
-/* ---- several workers ---- */
-
-/* Leave what was bound behind `last` for the other workers. 0 or MT_ENOMEM. */
-static int publish(struct net *n, struct list_node *last, size_t call)
-{
-    int rc = 0;
-
-    for (struct list_node *node = last->next; !rc && node != &n->listeners; node = node->next) {
-        struct listener *l = list_entry(node, struct listener, node);
-        struct bound b = {.address = l->bound, .call = call, .takers = n->workers - 1, .fd = -1, .how = l->how};
-        if (l->unix_path[0] && (b.fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0)) < 0)
-            return MT_EIO;
-        rc = shared_add_bound(n->shared, &b);
-    }
-    return rc;
-}
-
-/* A socket for what worker 1 has bound: of a unix socket the same one; the last worker takes the copy that was kept for this. */
-static int listen_bound(struct net *n, struct bound *b)
-{
-    int fd = b->fd;
-
-    b->takers--;
-    if (fd < 0)
-        return listen_at(n, &b->address, b->how);
-    if (b->takers > 0)
-        fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    else
-        b->fd = -1;
-    return fd < 0 ? MT_EIO : listener_create(n, &b->address, fd, b->how);
-}
-
-/* All that worker 1 has bound in its net_listen of the same number. */
-static int listen_follow(struct net *n, struct slice address, size_t call, char **error)
-{
+    unsigned place = n->worker ? n->worker - 1 : 0;
     struct bound *b;
-    bool any = false;
 
     for (size_t i = 0; (b = shared_bound(n->shared, i)) != NULL; i++) {
-        if (b->call != call || b->takers == 0)
-            continue;
-        int rc = listen_bound(n, b);
+        int fd = place < b->count ? b->fds[place] : -1;
+        if (fd < 0)
+            continue; /* listens already */
+        int rc = address_listen(fd);
         if (rc)
-            return listen_fail(error, rc, address, rc == MT_ENOMEM ? err_text(rc) : strerror(errno));
-        any = true;
+            return listen_fail(error, rc, b);
+        b->fds[place] = -1;
+        rc = listener_create(n, b, fd, place == 0);
+        if (rc)
+            return listen_fail(error, rc, b);
     }
-    return any ? 0 : listen_fail(error, MT_EINVALID, address, "worker 1 does not listen there");
-}
-
-int net_listen(struct net *n, struct slice address, unsigned how, char **error)
-{
-    struct list_node *last = n->listeners.prev;
-    size_t call = n->listen_calls++;
-
-    if (n->follows)
-        return listen_follow(n, address, call, error);
-    int rc = listen_text(n, address, how, error);
-    if (rc || !n->several)
-        return rc;
-    rc = publish(n, last, call);
-    return rc ? listen_fail(error, rc, address, err_text(rc)) : 0;
+    return 0;
 }
 
 const char *net_address(const struct net *n, size_t i)

@@ -336,8 +336,12 @@ static int host_callback(struct lws *wsi, enum lws_callback_reasons reason, void
     switch ((int)reason) {
     case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
         if (creating && creating->net->shared->tls)
-            tls_store_attach(creating->net->shared->tls, user);
+            tls_store_attach(creating->net->shared->tls, user, creating->net);
         return 0;
+    case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION:
+        /* OpenSSL itself checks client certificates (tls_clients.c), so this is not asked. Were it, its result would replace
+         * OpenSSL's, and 0 accept everything (LWS.md section 9): `len` is what OpenSSL found. */
+        return len ? 0 : 1;
     case LWS_CALLBACK_RAW_CLOSE: {
         struct session *s = lws_get_opaque_user_data(wsi);
         if (s)
@@ -410,12 +414,8 @@ static int host_create_vhost(struct lws_host *h, bool secure)
         .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
         .vhost_name = secure ? "secure" : "plain",
     };
-    if (secure) {
-        const struct net_tls_file *file = tls_store_default(h->net->shared->tls);
-        info.ssl_cert_filepath = file->chain;
-        info.ssl_private_key_filepath = file->key;
-        info.ssl_private_key_password = tls_passphrase();
-    }
+    if (secure)
+        info.options |= LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX; /* what is in it comes from tls.c, which has read the files */
     struct lws_vhost *vhost = lws_create_vhost(h->context, &info);
     if (secure)
         h->secure = vhost;
@@ -538,6 +538,11 @@ int host_adopt(struct lws_host *h, struct session *s, int fd)
     lws_set_timeout(s->wsi, NO_PENDING_TIMEOUT, 0);
     loop_fd_set(s->fd, session_fd_event, s);
     return 0;
+}
+
+struct session *host_session(const struct lws_host *h, int fd)
+{
+    return fd >= 0 && fd < h->fd_count ? h->fds[fd].session : NULL;
 }
 
 void host_close(struct session *s)

@@ -90,9 +90,7 @@ int net_create(const struct net_config *c, struct net **out, char **error)
     n->options = c->options;
     n->files = c->files;
     n->shared = c->shared;
-    n->workers = c->workers ? c->workers : 1;
-    n->several = n->workers > 1;
-    n->follows = c->worker > 1;
+    n->worker = c->worker;
     n->dirty_tail = &n->dirty;
     list_init(&n->listeners);
     list_init(&n->proxied);

@@ -43,7 +43,7 @@ struct net_config {
     struct static_root *files; /* NULL: no static files. Borrowed; may be lent to several nets */
     struct net_shared *shared; /* borrowed: what all nets of the server have in common */
     struct access *access;     /* who may connect; the net takes a reference. NULL: everybody, and pages of this server only */
-    unsigned worker, workers;  /* number of this net's worker, from 1, and how many there are. 0 and 0: the only one */
+    unsigned worker;           /* number of this net's worker, from 1; 0: the only one */
 };
 
 /* Make the context. Several nets: one after the other, on one thread, before any of them is at work. *error: a sentence for the
@@ -52,18 +52,11 @@ int net_create(const struct net_config *c, struct net **out, char **error);
 /* All sessions must be gone or are reset here (on_closed and on_gone come); listeners are closed. */
 void net_destroy(struct net *n);
 
-/* How a listener is spoken to. */
-enum {
-    NET_TLS = 1,  /* by TLS; needs a certificate */
-    NET_PROXY = 2 /* each connection begins with a PROXY header, in front of TLS too, and comes from one of the proxies */
-};
-
-/* Listen. With several workers worker 1 goes first, for each address, and fails where a port is in use; then the others call this
- * with the same texts in the same order, and listen on the ports that worker 1 got. All of that before any of them is at work.
- * An address: "127.0.0.1:8765", "[::1]:8765", "localhost:8765" (both), "*:8765" (all of both), ":8765" (as localhost), "8765",
- * "unix:/path". Port 0: any. `how`: a set of NET_*. 0, MT_EINVALID, MT_EBUSY (in use), MT_EDENIED, MT_EIO. */
-int net_listen(struct net *n, struct slice address, unsigned how, char **error);
-/* URL-like text of the i-th bound address, "http://127.0.0.1:40123" or "https://...", "unix:/path", with "proxy+" in front for NET_PROXY; NULL past the end. */
+/* Listen on all that was bound for this net (net_shared_bind) and that it does not listen on yet. Before any net is at work. 0,
+ * MT_EBUSY (in use), MT_EIO or MT_ENOMEM, with *error. */
+int net_listen(struct net *n, char **error);
+/* URL-like text of the i-th bound address, "http://127.0.0.1:40123" or "https://...", "unix:/path", with "proxy+" in front
+ * for NET_PROXY; NULL past the end. */
 const char *net_address(const struct net *n, size_t i);
 /* Stop accepting, and close the listeners. Sessions live on; idle keep-alive HTTP sockets close. */
 void net_stop_listening(struct net *n);
@@ -83,6 +76,7 @@ struct net_stats {
     uint64_t flooded;  /* sessions that were closed with 1008 because of them */
     uint64_t limited;  /* sockets and handshakes that got 429, or were closed, because their address has enough */
     uint64_t unserved; /* sockets that waited in line for too long */
+    uint64_t certs_refused; /* TLS handshakes that ended for want of a good client certificate */
     uint64_t denied;  /* connections and requests from addresses that are not admitted, and connections closed by net_set_access */
     uint64_t foreign; /* requests from pages of other origins */
     uint64_t proxy_refused; /* sockets of proxy+ listeners that were closed: from no proxy, without a header, with a wrong one, too slow */

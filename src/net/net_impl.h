@@ -35,13 +35,12 @@ enum {
     NET_BYTES_PER_MS = 1 /* slower than this nobody sends a body or takes an answer, on average */
 };
 
-/* What worker 1 listens on, for the other workers. */
+/* An address that was bound, with a socket for each net. */
 struct bound {
     struct address address; /* with the port that was chosen */
-    size_t call;            /* which net_listen it came from, counted from 0 */
+    int *fds;               /* owned; by worker, -1 where that one has taken it. Those of unix sockets are copies of one */
+    unsigned count;         /* of fds */
     unsigned how;           /* NET_TLS, NET_PROXY */
-    unsigned takers;        /* workers that have not taken it up yet */
-    int fd;                 /* unix sockets: a copy of the descriptor, -1 when the last has taken it. TCP: -1 */
 };
 
 /* Addresses are written and read before the nets are at work, so they need no lock. */
@@ -84,11 +83,9 @@ struct net {
     struct access *access;          /* one reference, never NULL */
     struct seldom denials, foreign, unclear; /* lines about addresses, origins, and proxies that name no client */
     struct seldom unproxied;        /* lines about what came to proxy+ listeners */
+    struct seldom bad_certs;        /* lines about client certificates that were refused */
     struct net_shared *shared;      /* borrowed: certificates, addresses, the count of all sockets */
-    unsigned workers;               /* nets that share, at least 1 */
-    bool several;                   /* more than 1 */
-    bool follows;                   /* not the first of them: listens where that one does */
-    size_t listen_calls;            /* of net_listen so far */
+    unsigned worker;                /* number of this one, from 1; 0: the only one */
     struct deflate *deflate;        /* shared by all sessions */
     struct outbox_pool *pool;       /* shared by all outboxes */
     struct buf inflated;            /* the incoming message at hand; apart from deflated, which its handler may need */
@@ -323,6 +320,8 @@ void host_destroy(struct lws_host *h);
 int host_adopt(struct lws_host *h, struct session *s, int fd);
 /* The next step of a TLS handshake whose socket is ready. */
 void host_handshake(struct session *s);
+/* The session of a socket that was adopted, NULL when there is none. */
+struct session *host_session(const struct lws_host *h, int fd);
 /* Close the socket and free the wsi, at once. Never inside one of its callbacks. */
 void host_close(struct session *s);
 
@@ -335,15 +334,18 @@ void shared_give_socket(struct net_shared *s);
 void shared_enter_line(struct net_shared *s);
 void shared_leave_line(struct net_shared *s);
 size_t shared_waiting(const struct net_shared *s); /* in all lines. Any thread */
-int shared_add_bound(struct net_shared *s, const struct bound *b); /* takes b->fd, also when it fails: MT_ENOMEM */
-struct bound *shared_bound(struct net_shared *s, size_t i);        /* NULL past the end */
+/* Room for `count` sockets of one address, without any yet. NULL when memory runs out. Valid until the next. */
+struct bound *shared_add_bound(struct net_shared *s, unsigned count);
+void shared_drop_bound(struct net_shared *s);               /* close the newest again */
+struct bound *shared_bound(struct net_shared *s, size_t i); /* NULL past the end */
 
 /* ---- tls.c: all but attach for any thread ---- */
 /* `now` gives milliseconds that only go forward (clock_ms). */
 int tls_store_create(const struct net_tls_file *files, size_t count, uint64_t (*now)(void), struct tls_store **out, char **error);
 void tls_store_destroy(struct tls_store *t);
 int tls_store_reload(struct tls_store *t, char **error);
-void tls_store_attach(struct tls_store *t, SSL_CTX *ctx); /* certificate choice, tickets, protocol versions, ciphers. Borrows t */
-const struct net_tls_file *tls_store_default(const struct tls_store *t);
-const char *tls_passphrase(void);
+/* From now on ask clients for certificates too. Before the first attach. Same results. */
+int tls_store_ask_clients(struct tls_store *t, const struct net_tls_clients *c, char **error);
+/* Certificate choice, client certificates, tickets, protocol versions, ciphers. Borrows t, and n for what it counts and logs. */
+void tls_store_attach(struct tls_store *t, SSL_CTX *ctx, struct net *n);
 #endif

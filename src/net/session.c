@@ -89,6 +89,13 @@ bool session_reads(const struct session *s)
     }
 }
 
+/* A handshake that waits for its answer: when the client goes nobody is left to hear it. Who waits for a page may have shut only its
+ * own side. */
+static bool is_undecided(const struct session *s)
+{
+    return s->state == SESSION_PENDING && s->exchange->upgrade;
+}
+
 void session_update_poll(struct session *s)
 {
     if (!s->fd || s->state == SESSION_TLS)
@@ -96,6 +103,8 @@ void session_update_poll(struct session *s)
     int events = session_reads(s) ? LOOP_READ : 0;
     if (s->blocked || s->want_write)
         events |= LOOP_WRITE;
+    if (is_undecided(s))
+        events |= LOOP_HANGUP;
     if (s->state == SESSION_DEAD)
         events = 0;
     if (loop_fd_want(s->fd, events))
@@ -325,7 +334,9 @@ void session_fd_event(struct loop_fd *w, int events, void *arg)
     }
     if (s->state == SESSION_DEAD)
         return;
-    if (session_reads(s))
+    if ((events & LOOP_HANGUP) && is_undecided(s))
+        session_kill(s);
+    else if (session_reads(s))
         session_read(s); /* also after HANGUP: reads to the end, then the end shows as 0 or an error */
     else
         session_update_poll(s);
@@ -667,22 +678,4 @@ struct slice session_peer(const struct session *s)
 bool session_is_loopback(const struct session *s)
 {
     return s->loopback;
-}
-
-bool session_tls(const struct session *s, struct session_tls *out)
-{
-    static _Thread_local char cn[256];
-
-    if (!s->ssl)
-        return false;
-    *out = (struct session_tls){
-        .version = SSL_get_version(s->ssl),
-        .cipher = SSL_get_cipher_name(s->ssl),
-        .sni = SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name),
-    };
-    X509 *cert = SSL_get0_peer_certificate(s->ssl);
-    if (cert && SSL_get_verify_result(s->ssl) == X509_V_OK &&
-        X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof cn) > 0)
-        out->client_cn = cn;
-    return true;
 }

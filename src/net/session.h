@@ -102,7 +102,19 @@ struct session_tls {
     const char *version; /* "TLSv1.3" */
     const char *cipher;
     const char *sni;     /* NULL when none was sent */
-    const char *client_cn; /* common name of a verified client certificate, NULL otherwise */
 };
 bool session_tls(const struct session *s, struct session_tls *out);
+
+/* A client's certificate that was verified. Texts are owned, without zero bytes and control characters. */
+struct session_client {
+    char *subject, *issuer; /* RFC 2253: what is not plain ASCII is escaped */
+    char *cn;               /* UTF-8; NULL where the subject has none, several, or one with control characters */
+    char *fingerprint;      /* SHA-256 of the certificate, 64 hexadecimal digits in lower case */
+    char *serial;           /* hexadecimal, upper case */
+    double not_after;       /* unix seconds */
+    struct buf names;       /* alternative names: "DNS:a.example", "email:", "URI:", each with a zero byte behind it */
+};
+/* 0, MT_ENOT_FOUND (none, or no TLS) or MT_ENOMEM; *out is empty then. */
+int session_client(const struct session *s, struct session_client *out);
+void session_client_fini(struct session_client *c); /* empty is allowed */
 #endif

@@ -33,13 +33,18 @@ void net_shared_destroy(struct net_shared *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->bound_count; i++)
-        if (s->bounds[i].fd >= 0)
-            close(s->bounds[i].fd);
+    while (s->bound_count > 0)
+        shared_drop_bound(s);
     mem_free(s->bounds);
     tls_store_destroy(s->tls);
     quota_destroy(s->addresses);
     mem_free(s);
+}
+
+int net_shared_ask_clients(struct net_shared *s, const struct net_tls_clients *c, char **error)
+{
+    *error = NULL;
+    return s->tls ? tls_store_ask_clients(s->tls, c, error) : MT_EINVALID;
 }
 
 int net_shared_reload_tls(struct net_shared *s, char **error)
@@ -85,18 +90,34 @@ size_t shared_waiting(const struct net_shared *s)
 
 /* ---- addresses ---- */
 
-int shared_add_bound(struct net_shared *s, const struct bound *b)
+struct bound *shared_add_bound(struct net_shared *s, unsigned count)
 {
     struct bound *bounds = mem_resize(s->bounds, (s->bound_count + 1) * sizeof *bounds);
 
-    if (!bounds) {
-        if (b->fd >= 0)
-            close(b->fd);
-        return MT_ENOMEM;
-    }
+    if (!bounds)
+        return NULL;
     s->bounds = bounds;
-    bounds[s->bound_count++] = *b;
-    return 0;
+    struct bound *fresh = &bounds[s->bound_count];
+    *fresh = (struct bound){.count = count, .fds = mem_alloc(count * sizeof *fresh->fds)};
+    if (!fresh->fds)
+        return NULL;
+    for (unsigned i = 0; i < count; i++)
+        fresh->fds[i] = -1;
+    s->bound_count++;
+    return fresh;
+}
+
+/* The file of a unix socket belongs to the listener of the first net, once there is one. */
+void shared_drop_bound(struct net_shared *s)
+{
+    struct bound *b = &s->bounds[--s->bound_count];
+
+    if (b->fds[0] >= 0 && b->address.at.any.sa_family == AF_UNIX)
+        unlink(b->address.at.local.sun_path);
+    for (unsigned i = 0; i < b->count; i++)
+        if (b->fds[i] >= 0)
+            close(b->fds[i]);
+    mem_free(b->fds);
 }
 
 struct bound *shared_bound(struct net_shared *s, size_t i)

@@ -221,6 +221,11 @@ int static_open(const char *folder, struct static_root **out)
 
     if (fd < 0)
         return error_of(errno);
+    if (faccessat(fd, ".", X_OK, AT_EACCESS)) { /* a folder that cannot be entered would look empty */
+        int rc = error_of(errno);
+        close(fd);
+        return rc;
+    }
     struct static_root *root = mem_zalloc(1, sizeof(*root));
     if (!root) {
         close(fd);

@@ -1,22 +1,20 @@
 /* tls.c - certificates: loaded and checked as a whole, chosen by name for each handshake, swapped while connections live. One
  * store serves the SSL_CTX of every worker.
  *
- * libwebsockets makes the SSL_CTX and loads the first pair into it; the certificate callback then puts the right pair into every
+ * libwebsockets makes the SSL_CTX without any; the certificate callback puts the right pair, and whom to trust, into every
  * handshake. That is why a swap needs no new context, works from EC to RSA and leaves open connections alone (TRAPS.md).
  */
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/net_impl.h"
+#include "net/pem.h"
 #include "net/tickets.h"
+#include "net/tls_clients.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 struct tls_pair {
     X509 *leaf;
@@ -24,9 +22,10 @@ struct tls_pair {
     EVP_PKEY *key;
 };
 
-/* The pairs of all files, as they were read at one time. Never changes; counted by the store and by handshakes that choose. */
+/* All files, as they were read at one time. Never changes; counted by the store and by handshakes that choose. */
 struct tls_set {
     atomic_uint refs;
+    struct tls_trust *trust; /* whose client certificates count; NULL: none are asked for */
     size_t count;
     struct tls_pair pairs[];
 };
@@ -34,30 +33,11 @@ struct tls_set {
 struct tls_store {
     struct net_tls_file *files; /* names, owned copies */
     size_t count;
+    struct net_tls_clients clients; /* names, owned copies */
     pthread_mutex_t lock;       /* around `live` */
     struct tls_set *live;       /* for new handshakes */
     struct tickets *tickets;
 };
-
-const char *tls_passphrase(void)
-{
-    return getenv("MOONTIDE_TLS_PASSPHRASE");
-}
-
-/* "what FILE: what OpenSSL says", and the error queue is empty again. */
-static char *tls_error(const char *what, const char *file)
-{
-    struct buf text = {0};
-    unsigned long code = ERR_peek_last_error();
-    const char *reason = code ? ERR_reason_error_string(code) : NULL;
-
-    buf_addf(&text, "%s %s", what, file);
-    if (reason)
-        buf_addf(&text, ": %s", reason);
-    buf_add_byte(&text, 0);
-    ERR_clear_error();
-    return (char *)text.data;
-}
 
 static char *tls_mismatch(const struct net_tls_file *names)
 {
@@ -69,17 +49,6 @@ static char *tls_mismatch(const struct net_tls_file *names)
     return (char *)text.data;
 }
 
-static int passphrase_cb(char *out, int size, int writing, void *arg)
-{
-    const char *text = tls_passphrase();
-    size_t len = text ? strlen(text) : 0;
-
-    if (!len || len > (size_t)size)
-        return 0;
-    memcpy(out, text, len);
-    return (int)len;
-}
-
 static void pair_fini(struct tls_pair *p)
 {
     X509_free(p->leaf);
@@ -88,49 +57,28 @@ static void pair_fini(struct tls_pair *p)
     memset(p, 0, sizeof *p);
 }
 
+/* The leaf, which comes first in the file, and those behind it. */
 static int pair_load_chain(struct tls_pair *p, const char *file, char **error)
 {
-    FILE *f = fopen(file, "re");
-    if (!f) {
-        *error = tls_error("cannot read the certificate file", file);
-        return MT_ETLS;
-    }
-    p->leaf = PEM_read_X509_AUX(f, NULL, passphrase_cb, NULL);
-    p->chain = sk_X509_new_null();
-    X509 *more;
-    while (p->leaf && p->chain && (more = PEM_read_X509(f, NULL, passphrase_cb, NULL)))
-        sk_X509_push(p->chain, more);
-    fclose(f);
-    if (!p->leaf || !p->chain) {
-        *error = tls_error("no certificate in", file);
-        return MT_ETLS;
-    }
-    ERR_clear_error(); /* "no start line" at the end of the file */
-    return 0;
+    int rc = pem_read_certificates(file, "the certificate file", &p->chain, error);
+
+    if (rc == 0)
+        p->leaf = sk_X509_shift(p->chain);
+    return rc;
 }
 
 static int pair_load(struct tls_pair *p, const struct net_tls_file *names, char **error)
 {
-    ERR_clear_error();
     int rc = pair_load_chain(p, names->chain, error);
+
     if (rc)
         return rc;
-    FILE *f = fopen(names->key, "re");
-    if (!f) {
-        *error = tls_error("cannot read the key file", names->key);
+    if (!(p->key = pem_read_key(names->key, error)))
         return MT_ETLS;
-    }
-    p->key = PEM_read_PrivateKey(f, NULL, passphrase_cb, NULL);
-    fclose(f);
-    if (!p->key) {
-        *error = tls_error("no usable private key (a passphrase goes in MOONTIDE_TLS_PASSPHRASE) in", names->key);
-        return MT_ETLS;
-    }
-    if (X509_check_private_key(p->leaf, p->key) != 1) {
-        *error = tls_mismatch(names);
-        return MT_ETLS;
-    }
-    return 0;
+    if (X509_check_private_key(p->leaf, p->key) == 1)
+        return 0;
+    *error = tls_mismatch(names);
+    return MT_ETLS;
 }
 
 static void set_unref(struct tls_set *set)
@@ -139,21 +87,24 @@ static void set_unref(struct tls_set *set)
         return;
     for (size_t i = 0; i < set->count; i++)
         pair_fini(&set->pairs[i]);
+    tls_trust_destroy(set->trust);
     mem_free(set);
 }
 
-/* All pairs, or none. One reference, the caller's. */
-static int set_load(const struct net_tls_file *files, size_t count, struct tls_set **out, char **error)
+/* All that the store names, or nothing. One reference, the caller's. */
+static int set_load(const struct tls_store *t, struct tls_set **out, char **error)
 {
-    struct tls_set *set = mem_zalloc(1, sizeof *set + count * sizeof *set->pairs);
+    struct tls_set *set = mem_zalloc(1, sizeof *set + t->count * sizeof *set->pairs);
     int rc = set ? 0 : MT_ENOMEM;
 
     if (set) {
         atomic_init(&set->refs, 1);
-        set->count = count;
+        set->count = t->count;
     }
-    for (size_t i = 0; !rc && i < count; i++)
-        rc = pair_load(&set->pairs[i], &files[i], error);
+    for (size_t i = 0; !rc && i < t->count; i++)
+        rc = pair_load(&set->pairs[i], &t->files[i], error);
+    if (!rc && t->clients.demand != NET_TLS_CLIENTS_OFF)
+        rc = tls_trust_load(&t->clients, &set->trust, error);
     if (rc) {
         set_unref(set);
         return rc;
@@ -187,7 +138,7 @@ int tls_store_create(const struct net_tls_file *files, size_t count, uint64_t (*
     if (!rc && !(t->tickets = tickets_create(now)))
         rc = MT_ENOMEM;
     if (!rc)
-        rc = set_load(t->files, count, &t->live, error);
+        rc = set_load(t, &t->live, error);
     if (rc) {
         tls_store_destroy(t);
         return rc;
@@ -207,6 +158,8 @@ void tls_store_destroy(struct tls_store *t)
         mem_free((char *)t->files[i].key);
     }
     mem_free(t->files);
+    mem_free((char *)t->clients.ca);
+    mem_free((char *)t->clients.crl);
     pthread_mutex_destroy(&t->lock);
     mem_free(t);
 }
@@ -214,7 +167,7 @@ void tls_store_destroy(struct tls_store *t)
 int tls_store_reload(struct tls_store *t, char **error)
 {
     struct tls_set *fresh = NULL;
-    int rc = set_load(t->files, t->count, &fresh, error);
+    int rc = set_load(t, &fresh, error);
 
     if (rc)
         return rc;
@@ -226,9 +179,14 @@ int tls_store_reload(struct tls_store *t, char **error)
     return 0;
 }
 
-const struct net_tls_file *tls_store_default(const struct tls_store *t)
+int tls_store_ask_clients(struct tls_store *t, const struct net_tls_clients *c, char **error)
 {
-    return &t->files[0];
+    t->clients = (struct net_tls_clients){
+        .demand = c->demand,
+        .ca = mem_strdup(c->ca, strlen(c->ca)),
+        .crl = c->crl ? mem_strdup(c->crl, strlen(c->crl)) : NULL,
+    };
+    return t->clients.ca && (t->clients.crl || !c->crl) ? tls_store_reload(t, error) : MT_ENOMEM;
 }
 
 /* ---- choosing ---- */
@@ -257,17 +215,19 @@ static int choose_certificate(SSL *ssl, void *arg)
     const struct tls_pair *p = pair_for(set, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
 
     SSL_certs_clear(ssl);
-    int done = SSL_use_cert_and_key(ssl, p->leaf, p->key, p->chain, 1);
+    bool done = SSL_use_cert_and_key(ssl, p->leaf, p->key, p->chain, 1) == 1 && (!set->trust || tls_trust_use(set->trust, ssl));
     set_unref(set);
-    return done;
+    return done; /* false ends the handshake */
 }
 
-void tls_store_attach(struct tls_store *t, SSL_CTX *ctx)
+void tls_store_attach(struct tls_store *t, SSL_CTX *ctx, struct net *n)
 {
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20");
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_cert_cb(ctx, choose_certificate, t);
     tickets_attach(t->tickets, ctx);
+    if (t->clients.demand != NET_TLS_CLIENTS_OFF)
+        tls_clients_attach(t->clients.demand, ctx, n);
     ERR_clear_error();
 }

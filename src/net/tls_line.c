@@ -74,12 +74,11 @@ struct session *tls_line_next(struct tls_line *l, uint64_t now, uint64_t patienc
 static void tell_overload(struct net *n, uint64_t now)
 {
     struct tls_line *l = &n->tls_line;
-    uint64_t wait = longest_wait(l, now), unsaid;
+    uint64_t wait = longest_wait(l, now);
 
-    if (wait < patience(n) || !net_tells(n, &n->storms, &unsaid))
-        return;
-    log_warn(n->log, NULL, "TLS handshakes come faster than they can be served: %zu wait, one for %.1f s. The newest go first now",
-             tls_line_count(l), (double)wait / 1000);
+    if (wait >= patience(n) && seldom_count(&n->storms, now))
+        log_warn(n->log, NULL, "TLS handshakes come faster than they can be served: %zu wait, one for %.1f s. The newest go first now",
+                 tls_line_count(l), (double)wait / 1000);
 }
 
 /* Somebody stays for the next turn. */

@@ -189,6 +189,8 @@ static void take_protocol(lua_State *L, struct req *r)
 {
     if (lua_type(L, -1) != LUA_TSTRING)
         luaL_error(L, "on_connect: protocol: string expected, got %s", luaL_typename(L, -1));
+    if (lua_rawlen(L, -1) == 0 || strlen(lua_tostring(L, -1)) != lua_rawlen(L, -1))
+        luaL_error(L, "on_connect: protocol: one that the client lists expected; nil for none");
     buf_clear(&r->accept.protocol);
     if (buf_add(&r->accept.protocol, lua_tostring(L, -1), lua_rawlen(L, -1) + 1) != 0)
         luaL_error(L, "not enough memory");
@@ -278,7 +280,9 @@ static void take_results(lua_State *L, struct req *r)
     if (lua_isnil(L, -2) && !lua_isnil(L, -1)) {
         struct slice message;
 
-        message.data = luaL_tolstring(L, -1, &message.len);
+        if (!lua_isstring(L, -1))
+            luaL_error(L, "on_connect: nil and a message expected, got nil and a %s", luaL_typename(L, -1));
+        message.data = lua_tolstring(L, -1, &message.len);
         reject_raise(L, 403, message);
     }
     lua_pop(L, 1);
@@ -333,14 +337,40 @@ static bool is_lost(const struct req *r, const struct version *v)
     return v != r->script->live && !handlers_route(r->script->live->handlers, r->http->path, &params);
 }
 
+/* The session is answered: the request has no more to do with it. NULL when the client has gone. */
+static struct session *let_go(struct req *r)
+{
+    struct session *session = r->session;
+
+    r->session = NULL;
+    if (session)
+        session_set_owner(session, NULL);
+    return session;
+}
+
+/* on_connect has waited too long. Its <close> variables run at the end of this turn. */
+static void on_limit(struct loop_timer *timer)
+{
+    struct req *r = list_entry(timer, struct req, limit);
+    struct session *session = let_go(r);
+    struct script_about about = {0};
+
+    req_fill_about(r, &about);
+    script_report(r->script, r->deciding->version, &about.about, "on_connect",
+                  "it has not decided within connect.timeout, and is ended");
+    if (session)
+        serve_status(session, 503, (struct slice){0}, SLICE("no decision in time"));
+    task_cancel_later(r->deciding);
+}
+
 static void connect_done(struct task *t, enum task_end end)
 {
     struct req *r = t->arg;
-    struct session *session = r->session;
+    struct session *session = let_go(r);
 
+    loop_timer_stop(r->script->loop, &r->limit);
+    r->deciding = NULL;
     if (session) {
-        r->session = NULL;
-        session_set_owner(session, NULL);
         if (end == TASK_RETURNED && is_lost(r, t->version))
             serve_status(session, 404, (struct slice){0}, SLICE("not found"));
         else if (end == TASK_RETURNED)
@@ -348,6 +378,8 @@ static void connect_done(struct task *t, enum task_end end)
                 &(struct offer){r->script, session, r->http, &r->params, r->level, &t->version->handlers->app, &r->accept, r});
         else if (end == TASK_REJECTED)
             serve_status(session, t->reject.status, buf_slice(&t->reject.headers), buf_slice(&t->reject.message));
+        else if (end == TASK_CANCELLED)
+            serve_status(session, 503, (struct slice){0}, SLICE("not now")); /* it was too old, or the server stops */
         else
             serve_status(session, 500, (struct slice){0}, SLICE("internal error"));
     }
@@ -383,6 +415,10 @@ void connect_request(struct script *s, struct session *session, const struct ses
     }
     t->done = connect_done;
     t->req = req_ref(r);
+    r->deciding = t;
+    loop_timer_init(&r->limit, on_limit);
+    if (s->config.connect_ms)
+        loop_timer_start(s->loop, &r->limit, s->config.connect_ms);
     session_set_owner(session, r);
     task_start_later(t, 1);
 }

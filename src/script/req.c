@@ -40,7 +40,7 @@ static struct slice keep(char **at, struct slice text)
 
 static size_t tls_size(const struct session_tls *tls)
 {
-    return slice_of(tls->version).len + slice_of(tls->cipher).len + slice_of(tls->sni).len + slice_of(tls->client_cn).len;
+    return slice_of(tls->version).len + slice_of(tls->cipher).len + slice_of(tls->sni).len;
 }
 
 /* One block: the parsed head without unused header places, then every text. */
@@ -79,8 +79,15 @@ static int copy_request(struct req *r, const struct session_request *from, const
     r->tls_version = keep(&at, slice_of(tls.version));
     r->tls_cipher = keep(&at, slice_of(tls.cipher));
     r->tls_sni = keep(&at, slice_of(tls.sni));
-    r->tls_cn = keep(&at, slice_of(tls.client_cn));
     return 0;
+}
+
+/* 0, also without one, or MT_ENOMEM. */
+static int copy_client(struct req *r)
+{
+    int rc = session_client(r->session, &r->client);
+
+    return rc == MT_ENOT_FOUND ? 0 : rc;
 }
 
 int req_decode_path(struct slice raw, struct buf *out)
@@ -108,6 +115,8 @@ struct req *req_create(struct script *s, struct session *session, const struct s
         r->secure = from->secure;
         r->object_ref = LUA_NOREF;
         rc = copy_request(r, from, params);
+        if (rc == 0)
+            rc = copy_client(r);
         if (rc == 0)
             rc = req_decode_path(r->http->path, &r->path);
     }
@@ -146,6 +155,7 @@ void req_unref(struct req *r)
 {
     if (--r->refs > 0)
         return;
+    session_client_fini(&r->client);
     mem_free(r->names);
     mem_free(r->http);
     buf_fini(&r->path);
@@ -309,6 +319,40 @@ static void push_protocols(lua_State *L, struct req *r)
     }
 }
 
+/* Sets a text of the table on top of the stack; NULL leaves it out. */
+static void set_text(lua_State *L, const char *name, const char *text)
+{
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+/* Pushes the list of alternative names. */
+static void push_names(lua_State *L, const struct buf *names)
+{
+    const char *at = (const char *)names->data, *end = at + names->len;
+
+    lua_newtable(L);
+    json_mark_array(L);
+    for (lua_Integer i = 1; at < end; i++, at += strlen(at) + 1) {
+        lua_pushstring(L, at);
+        lua_rawseti(L, -2, i);
+    }
+}
+
+static void push_client(lua_State *L, const struct session_client *c)
+{
+    lua_createtable(L, 0, 7);
+    set_text(L, "cn", c->cn);
+    set_text(L, "subject", c->subject);
+    set_text(L, "issuer", c->issuer);
+    set_text(L, "fingerprint", c->fingerprint);
+    set_text(L, "serial", c->serial);
+    lua_pushnumber(L, c->not_after);
+    lua_setfield(L, -2, "not_after");
+    push_names(L, &c->names);
+    lua_setfield(L, -2, "san");
+}
+
 static void push_tls(lua_State *L, struct req *r)
 {
     if (!r->tls_version.data) {
@@ -322,10 +366,8 @@ static void push_tls(lua_State *L, struct req *r)
     lua_setfield(L, -2, "cipher");
     push_slice(L, r->tls_sni);
     lua_setfield(L, -2, "sni");
-    if (r->tls_cn.data) {
-        lua_createtable(L, 0, 1);
-        push_slice(L, r->tls_cn);
-        lua_setfield(L, -2, "cn");
+    if (r->client.subject) {
+        push_client(L, &r->client);
         lua_setfield(L, -2, "client");
     }
 }

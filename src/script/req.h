@@ -30,14 +30,17 @@ struct req {
     bool streaming;            /* session_stream_begin was called */
     struct http_request *http; /* owned copy; its slices and those below point behind it */
     struct slice body, ip;
-    struct slice tls_version, tls_cipher, tls_sni, tls_cn; /* data NULL: plain, or not given; cn only of a verified client */
-    struct route_params params;                            /* raw */
+    struct slice tls_version, tls_cipher, tls_sni; /* data NULL: plain, or not given */
+    struct session_client client;                  /* owned; empty where no certificate was verified */
+    struct route_params params;                    /* raw */
     char *names;     /* owned: names of the params of another version's route, NULL for none */
     struct buf path; /* decoded */
     int object_ref;  /* the object, while a handler is at work; LUA_NOREF before and after */
     struct req_accept accept;
     struct buf head;      /* header lines of the answer of on_http */
     struct task *waiting; /* the task that waits for the outbox while it streams */
+    struct task *deciding;   /* the task of on_connect, until it has ended */
+    struct loop_timer limit; /* of its time */
 };
 
 /* A copy of the request, with one reference. *status is 0, or the HTTP status to answer when the result is NULL: 400 (bad path),

@@ -31,6 +31,7 @@ void script_defaults(struct script_config *c)
     c->close_on_errors = true;
     c->queue_limit = 64;
     c->files_open = 1000;
+    c->connect_ms = 30000;
     c->old_age = 600;
     http_settings_default(&c->http);
 }

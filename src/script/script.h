@@ -61,6 +61,7 @@ struct script_config {
     size_t queue_limit;            /* events that may wait for a busy connection's handler before its socket is paused: 64 */
     struct http_settings http;     /* of tide.http */
     struct user_limits user_limits; /* at the start: script_set_user_limits changes them */
+    uint64_t connect_ms;           /* connect.timeout: for on_connect to decide, 30000; 0: no limit */
     double old_age;                /* reload.age: seconds that tasks of a version may go on after it was replaced; 0: for ever */
     /* The live version has failed once more, by its own fault; with its counts since it went live. Called from inside of
      * handlers: note it, and act on it from the loop. NULL: nobody wants to know. */

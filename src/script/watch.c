@@ -62,9 +62,12 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         lua_yield(L, 0);
 }
 
+/* Once: lua_sethook walks all calls that are under way, which takes milliseconds where a script recurses deeply, and signals go on
+ * coming. */
 static void arm(lua_State *L)
 {
-    lua_sethook(L, on_hook, LUA_MASKCOUNT | LUA_MASKCALL, 1);
+    if (lua_gethook(L) != on_hook || lua_gethookmask(L) == 0) /* 0: this struck in the midst of taking the hook away */
+        lua_sethook(L, on_hook, LUA_MASKCOUNT | LUA_MASKCALL, 1);
 }
 
 /* On the worker's thread, between two machine instructions of anything. lua_sethook is made for this. */

@@ -92,7 +92,7 @@ static void start(void)
     c.options.body_limit = 3000;
     c.options.deflate_threshold = 20;
     FUZZ_CHECK(net_create(&c, &net, &error) == 0);
-    FUZZ_CHECK(net_listen(net, slice_of(text), 0, &error) == 0);
+    FUZZ_CHECK(net_shared_bind(c.shared, slice_of(text), 0, 1, NULL, &error) == 0 && net_listen(net, &error) == 0);
     FUZZ_CHECK(loop_add_flush(loop, stop_after_turn, NULL) == 0);
     atexit(remove_socket);
 }

@@ -153,7 +153,6 @@ void fake_server_create(struct fake_server *f, size_t count, const struct net_tl
         n->loop = loop_create();
         struct net_config c = {.loop = n->loop, .log = f->log, .events = &events, .events_arg = n, .shared = f->shared};
         c.worker = n->worker;
-        c.workers = (unsigned)count;
         net_defaults(&c.options);
         if (o)
             c.options = *o;
@@ -165,10 +164,10 @@ void fake_server_create(struct fake_server *f, size_t count, const struct net_tl
 
 int fake_server_listen(struct fake_server *f, const char *address, unsigned how, char **error)
 {
-    int rc = 0;
+    int rc = net_shared_bind(f->shared, slice_of(address), how, (unsigned)f->count, f->log, error);
 
     for (size_t i = 0; rc == 0 && i < f->count; i++)
-        rc = net_listen(f->nets[i].net, slice_of(address), how, error);
+        rc = net_listen(f->nets[i].net, error);
     return rc;
 }
 

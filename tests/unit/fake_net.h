@@ -44,7 +44,7 @@ struct fake_server {
 /* `o`: NULL for the defaults. */
 void fake_server_create(struct fake_server *f, size_t count, const struct net_tls_file *tls, size_t tls_count,
                         const struct net_options *o);
-/* All of them, in order, as long as none fails. As net_listen. */
+/* Bind it, and let all of them listen, in order, as long as none fails. As net_shared_bind and net_listen. */
 int fake_server_listen(struct fake_server *f, const char *address, unsigned how, char **error);
 void fake_server_run(struct fake_server *f);
 void fake_server_stop(struct fake_server *f); /* its threads have ended: look into it, or destroy it */

@@ -201,6 +201,14 @@ bool session_tls(const struct session *s, struct session_tls *out)
     return false;
 }
 
+int session_client(const struct session *s, struct session_client *out)
+{
+    *out = (struct session_client){0};
+    return MT_ENOT_FOUND;
+}
+
+void session_client_fini(struct session_client *c) {}
+
 /* ---- loop/loop.h ---- */
 
 struct fake_work {

@@ -143,7 +143,7 @@ static struct server *server_start_with(enum mode mode, const struct net_options
         c.options = *o;
     if (net_create(&c, &sv->net, &error))
         fail_msg("net_create: %s", error);
-    if (net_listen(sv->net, SLICE("127.0.0.1:0"), 0, &error))
+    if (net_shared_bind(sv->shared, SLICE("127.0.0.1:0"), 0, 1, NULL, &error) || net_listen(sv->net, &error))
         fail_msg("net_listen: %s", error);
     sv->port = atoi(strrchr(net_address(sv->net, 0), ':') + 1);
     sv->stop = loop_wake_open(sv->loop, stop_loop, sv->loop);
