@@ -6,6 +6,7 @@
 #include "script/dispatch.h"
 #include "script/files.h"
 #include "script/handlers.h"
+#include "script/jwks.h"
 #include "script/lint.h"
 #include "script/sources.h"
 #include "script/task.h"
@@ -237,6 +238,7 @@ void script_destroy(struct script *s)
         free_versions(s);
     }
     vm_close(s);
+    jwks_destroy(s->jwks);
     http_client_destroy(s->http); /* answers that scripts held have aborted their calls */
     files_end(s->files);
     if (s->hub)
@@ -249,6 +251,13 @@ void script_destroy(struct script *s)
     buf_fini(&s->scratch);
     free_config(s);
     mem_free(s);
+}
+
+struct http_client *script_http(struct script *s)
+{
+    if (!s->http)
+        s->http = http_client_create(s->loop, &s->config.http);
+    return s->http;
 }
 
 struct hub *script_hub_of(const struct script *s)
