@@ -57,6 +57,13 @@ static void post_limits(struct worker *w, const struct net_options *limits)
         mem_free(copy);
 }
 
+/* `w` is NULL where the worker has ended. */
+static void set_expired_code(struct worker *w, void *arg)
+{
+    if (w)
+        worker_set_expired_code(w, (unsigned)(uintptr_t)arg);
+}
+
 static void apply_config(struct server *s)
 {
     enum log_level level;
@@ -71,6 +78,9 @@ static void apply_config(struct server *s)
     worker_read_limits(s->current, &limits);
     for (size_t i = 0; i < s->worker_count; i++)
         post_limits(s->workers[i], &limits);
+    void *expired = (void *)(uintptr_t)config_number(s->current, CONFIG_AUTH_EXPIRED);
+    for (size_t i = 0; i < s->worker_count; i++)
+        worker_post(s->workers[i], set_expired_code, expired); /* without memory the old code stays */
 }
 
 static int renew_config(struct server *s, struct buf *why)

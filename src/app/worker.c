@@ -84,6 +84,7 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->memory_limit = config_number(c, CONFIG_SCRIPT_MEMORY);
     out->close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;
     out->sandbox_allow = config_list(c, CONFIG_SANDBOX_ALLOW);
+    out->expired_code = (unsigned)config_number(c, CONFIG_AUTH_EXPIRED);
     read_http(c, &out->http);
     out->modules = wc->modules;
     out->module_count = wc->module_count;
@@ -371,6 +372,11 @@ void worker_set_limits(struct worker *w, const struct net_options *limits)
     /* the tables of libwebsockets have the size of the start, so this one stays */
     o.connections = config_number(w->config->config, CONFIG_LIMITS_CONNECTIONS);
     net_set_options(w->net, &o);
+}
+
+void worker_set_expired_code(struct worker *w, unsigned code)
+{
+    script_set_expired_code(w->script, code);
 }
 
 struct dev *worker_dev(const struct worker *w)

@@ -75,6 +75,7 @@ void worker_settle(struct worker *w, uint64_t generation);
 void worker_drain(struct worker *w, uint64_t timeout_ms);
 /* The limits and times of `config` for what comes after. */
 void worker_set_limits(struct worker *w, const struct net_options *limits);
+void worker_set_expired_code(struct worker *w, unsigned code); /* auth.expired, the same way */
 
 struct worker_stats {
     struct net_stats net;

@@ -135,6 +135,20 @@ static int algorithms_of(const EVP_PKEY *pkey, unsigned *set, const char **why)
     }
 }
 
+/* Whether what the private half signs is good for the public one. OpenSSL's own check of RSA keys needs the factors, which a JWK
+ * may leave out. */
+static int check_pair(const struct jwa_key *k, const char **why)
+{
+    struct buf signature = {0};
+    enum jwa alg = jwa_key_usual(k);
+    int rc = jwa_sign(k, alg, SLICE("pair"), &signature);
+
+    if (rc == 0)
+        rc = jwa_verify(k, alg, SLICE("pair"), buf_slice(&signature));
+    buf_fini(&signature);
+    return rc == MT_EINVALID ? refuse("the halves do not belong together", why) : rc;
+}
+
 /* Takes `pkey`, also on a failure. NULL is one that could not be made: *why is set then. */
 static int adopt(EVP_PKEY *pkey, bool signs, struct jwa_key **out, const char **why)
 {
@@ -150,6 +164,11 @@ static int adopt(EVP_PKEY *pkey, bool signs, struct jwa_key **out, const char **
         return rc;
     }
     *k = (struct jwa_key){.pkey = pkey, .algorithms = set, .signs = signs};
+    rc = signs ? check_pair(k, why) : 0;
+    if (rc != 0) {
+        jwa_key_destroy(k);
+        return rc;
+    }
     *out = k;
     return 0;
 }
@@ -299,18 +318,6 @@ static EVP_PKEY *build(const char *type, OSSL_PARAM_BLD *builder, bool private)
     return pkey;
 }
 
-/* Whether both halves belong together. Frees a key of which they do not. */
-static EVP_PKEY *check_pair(EVP_PKEY *pkey)
-{
-    EVP_PKEY_CTX *ctx = pkey ? EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL) : NULL;
-    bool fine = ctx && EVP_PKEY_pairwise_check(ctx) == 1;
-
-    EVP_PKEY_CTX_free(ctx);
-    if (!fine)
-        EVP_PKEY_free(pkey);
-    return fine ? pkey : NULL;
-}
-
 static int import_rsa(const struct jwa_jwk *jwk, struct jwa_key **out, const char **why)
 {
     struct number all[] = {
@@ -334,8 +341,6 @@ static int import_rsa(const struct jwa_jwk *jwk, struct jwa_key **out, const cha
     }
     if (rc == 0) {
         pkey = build("RSA", builder, private);
-        if (private)
-            pkey = check_pair(pkey);
         *why = "not an RSA key";
         rc = adopt(pkey, private, out, why);
     }
@@ -365,14 +370,11 @@ static int build_ec(const struct jwa_curve *curve, const struct buf *point, cons
     if (fine && d->len)
         fine = scalar && BN_bin2bn(d->data, (int)d->len, scalar) &&
                OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, scalar) == 1;
-    if (fine) {
+    if (fine)
         pkey = build("EC", builder, d->len > 0);
-        if (d->len)
-            pkey = check_pair(pkey);
-    }
     OSSL_PARAM_BLD_free(builder);
     BN_clear_free(scalar);
-    *why = "not a point of the curve, or not its private half";
+    *why = "not a point of the curve";
     return fine ? adopt(pkey, d->len > 0, out, why) : MT_ENOMEM;
 }
 

@@ -32,6 +32,7 @@ void script_defaults(struct script_config *c)
     c->close_on_errors = true;
     c->queue_limit = 64;
     c->files_open = 1000;
+    c->expired_code = 4401;
     c->old_age = 600;
     http_settings_default(&c->http);
 }
@@ -263,6 +264,11 @@ struct http_client *script_http(struct script *s)
 struct hub *script_hub_of(const struct script *s)
 {
     return s->hub;
+}
+
+void script_set_expired_code(struct script *s, unsigned code)
+{
+    s->config.expired_code = code;
 }
 
 /* ---- start, stop ---- */

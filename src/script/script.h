@@ -60,6 +60,7 @@ struct script_config {
     size_t module_count;
     size_t queue_limit;            /* events that may wait for a busy connection's handler before its socket is paused: 64 */
     struct http_settings http;     /* of tide.http */
+    unsigned expired_code;         /* auth.expired: closes a connection when its conn.expires has come, 4401 */
     double old_age;                /* reload.age: seconds that tasks of a version may go on after it was replaced; 0: for ever */
     /* The live version has failed once more, by its own fault; with its counts since it went live. Called from inside of
      * handlers: note it, and act on it from the loop. NULL: nobody wants to know. */
@@ -76,6 +77,9 @@ int script_create(const struct script_config *c, struct sources *sources, struct
 void script_destroy(struct script *s);
 const struct session_events *script_events(void); /* with the script as arg */
 struct hub *script_hub_of(const struct script *s);
+
+/* For the connections that expire from now on. */
+void script_set_expired_code(struct script *s, unsigned code);
 
 /* Run on_stop("shutdown"); `done` comes on the loop when it and every handler still at work have ended, or never, so bound the wait. */
 void script_stop(struct script *s, void (*done)(void *arg), void *arg);
