@@ -3,6 +3,8 @@ import time
 from pathlib import Path
 
 import pytest
+from support import jose
+from support.wire import Refused, Response, Wire, head
 
 HERE = Path(__file__).resolve()
 APPS, SCRIPTS = HERE.parent / "apps", HERE.parents[2] / "scripts"
@@ -163,3 +165,85 @@ def test_jsonrpc(serve, connect, apps):
     assert a.json() == [{"jsonrpc": "2.0", "id": 1, "result": 2}]
     call(method="add", params={"a": 1, "b": 1})  # a notification has no answer
     a.expect_nothing()
+
+
+# ---- with tokens ----
+
+def signer(secret):
+    """Tokens for the apps' JWT_KEY."""
+    key = jose.Key("HS256")
+    key.private = key.public = secret
+    return lambda user, **claims: key.token(sub=user, **claims)
+
+
+def refused(connect, server, target):
+    with pytest.raises(Refused) as why:
+        connect(server, target)
+    return why.value.status
+
+
+def test_board(serve, connect, apps, tmp_path):
+    """Only with whom it was shared; binary updates are kept and replayed, cursors are not."""
+    store = {"store.file": tmp_path / "board.db"}
+    share = serve("""local tide, app = require "moontide", { on = {} }
+    function app.on.share(_, msg) assert(tide.store:set(("may:%s:%s"):format(msg.user, msg.board), true)) return true end
+    return app""", settings=store)
+    ws = connect(share)
+    for user in ("ann", "bob"):
+        ws.text({"type": "share", "user": user, "board": "7", "id": 1})
+        ws.expect(type="reply")
+    ws.bye()
+    share.__exit__(None, None, None)
+
+    token = signer("k" * 32)
+    server = serve(apps / "d_board.lua", env={"JWT_KEY": "k" * 32}, settings=store)
+    assert refused(connect, server, f"/board/8?token={token('ann')}") == 403
+    assert refused(connect, server, f"/board/7?token={token('eve')}") == 403
+    assert refused(connect, server, f"/nowhere?token={token('ann')}") == 404
+    assert refused(connect, server, "/board/7") == 401
+    assert refused(connect, server, f"/board/7?token={token('ann', seconds=-5)}") == 401
+    a, b = (connect(server, f"/board/7?token={token(user)}") for user in ("ann", "bob"))
+    a.fence()
+    b.fence()
+    a.binary(b"\1\2\xff")
+    assert b.data() == b"\1\2\xff"
+    a.expect_nothing()
+    late = connect(server, f"/board/7?token={token('bob')}")
+    assert late.data() == b"\1\2\xff"
+    a.text({"type": "cursor", "x": 1, "y": 2.5})
+    b.expect(type="cursor", user="ann", x=1, y=2.5)
+    a.expect_nothing()
+
+
+def test_hub(serve, connect, apps):
+    """What is posted reaches every device, and is kept until one of them has acknowledged it."""
+    token = signer("k")  # as short as in the scenarios of the contract: told in the log, not refused
+    server = serve(apps / "g_hub.lua", env={"PUSH_KEY": "p", "JWT_KEY": "k"})
+
+    def post(body, key="p"):
+        with Wire(server.address) as wire:
+            headers = {"Authorization": f"Bearer {key}", "Content-Length": str(len(body)), "Connection": "close"}
+            wire.send(head("/notify/ann", headers, method="POST") + body)
+            return Response(wire)
+
+    def device():
+        return connect(server, f"/?token={token('ann')}")
+
+    assert post(b'{"title":"hi"}', "wrong").status == 401
+    assert post(b'{"title":"hi"}').status == 202
+    ann = device()
+    note = ann.expect(type="note", title="hi")
+    ann.text({"type": "reply", "id": note["id"]})
+    ann.fence()
+    tab = device()
+    tab.expect_nothing()  # acknowledged: it is gone
+    assert post(b'{"title":"two"}').status == 202
+    ann.expect(title="two")
+    tab.expect(title="two")
+    ann.bye()
+    tab.bye()
+    device().expect(title="two")  # nobody had acknowledged it
+    answer = post(b'{"titel":"two"}')
+    assert answer.status == 400 and b"title" in answer.body
+    assert refused(connect, server, "/") == 401
+    server.log.wait("a secret of 1 bytes")
