@@ -407,8 +407,8 @@ const struct jwt_keys *jwks_keys(struct jwks_source *s)
 
 int jwks_push_failure(lua_State *L, const struct jwks_source *s)
 {
-    lua_pushfstring(L, "the keys cannot be fetched: %s", s->code ? s->why : "they are too old");
-    return script_push_failure(L, lua_tostring(L, -1), err_name(s->code ? s->code : MT_EEXPIRED));
+    /* Scripts hand the sentence on to clients: hosts and files are for the log. */
+    return script_push_failure(L, "the keys cannot be fetched", err_name(s->code ? s->code : MT_EEXPIRED));
 }
 
 int jwks_wait(lua_State *L, struct jwks_source *s, const struct errand_ops *ops)
