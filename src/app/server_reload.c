@@ -76,6 +76,13 @@ static void post_live_settings(struct server *s, size_t worker, const struct wor
     log_error(s->log, NULL, "worker %zu goes on with the old limits and lists of addresses: out of memory", worker + 1);
 }
 
+/* `w` is NULL where the worker has ended. */
+static void set_expired_code(struct worker *w, void *arg)
+{
+    if (w)
+        worker_set_expired_code(w, (unsigned)(uintptr_t)arg);
+}
+
 static void apply_config(struct server *s)
 {
     enum log_level level;
@@ -91,6 +98,9 @@ static void apply_config(struct server *s)
     worker_read_user_limits(s->current, &limits.users);
     for (size_t i = 0; i < s->worker_count; i++)
         post_live_settings(s, i, &limits);
+    void *expired = (void *)(uintptr_t)config_number(s->current, CONFIG_AUTH_EXPIRED);
+    for (size_t i = 0; i < s->worker_count; i++)
+        worker_post(s->workers[i], set_expired_code, expired); /* without memory the old code stays */
 }
 
 static int renew_config(struct server *s, struct buf *why)

@@ -83,6 +83,7 @@ struct worker_limits {
 void worker_set_limits(struct worker *w, const struct worker_limits *limits);
 /* net_set_access. */
 void worker_set_access(struct worker *w, struct access *a);
+void worker_set_expired_code(struct worker *w, unsigned code); /* auth.expired, the same way */
 
 struct worker_stats {
     struct net_stats net;
