@@ -14,7 +14,7 @@ local WIDTH = 130 -- of lines in pages
 -- Pages in the order of the index. Every file of docs/api is listed here.
 local ORDER = {
   "app", "shape", "conn", "req", "room", "user", "remote",
-  "tide", "task", "queue", "limit", "timer", "json", "crypto", "hasher", "password", "store",
+  "tide", "task", "queue", "limit", "timer", "json", "crypto", "hasher", "password", "jwt", "store",
   "sql", "http", "res", "files", "file", "log", "env", "state",
 }
 

@@ -126,7 +126,8 @@ local app = {}
 ---@field user? string
 ---the table that becomes `conn.data`
 ---@field data? table
----unix seconds at which the credentials end: the connection is then closed with 4401 "expired"
+---unix seconds at which the credentials end: the connection is then closed with 4401 "expired" (the
+---setting `auth.expired` has the code)
 ---@field expires? number
 ---the subprotocol to answer with; one that the client listed
 ---@field protocol? string

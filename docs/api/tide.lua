@@ -12,6 +12,8 @@
 ---@field http moontide.http
 ---passwords are kept as hashes
 ---@field password moontide.password
+---JSON Web Tokens: who a client is, as somebody else has signed it
+---@field jwt moontide.jwt
 ---lines for the server's log; `print` writes an info line too
 ---@field log moontide.log
 ---stores of keys and values

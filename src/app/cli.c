@@ -7,7 +7,8 @@
 #include "base/text.h"
 #include <unistd.h>
 
-static const char *const commands[] = {"run", "check", "new", "version", "help", "status", "reload", "rollback", "versions", NULL};
+static const char *const commands[] = {"run",    "check",    "new",      "version", "help", "status",
+                                       "reload", "rollback", "versions", "token",   NULL};
 
 struct args {
     int count, at;      /* arguments, and the next to read */
@@ -194,6 +195,8 @@ int cli_parse(int argc, char *const *argv, struct cli *out, char **error)
     }
     if (rc == 0 && out->command <= CLI_CHECK && !out->script)
         rc = config_fail(error, MT_EINVALID, "which script? For example: moontide %s chat.lua", commands[out->command]);
+    if (rc == 0 && out->command == CLI_TOKEN)
+        rc = config_fail(error, MT_EINVALID, "flags go behind moontide token; see moontide help token");
     if (rc == 0 && out->command == CLI_NEW && !out->script)
         rc = config_fail(error, MT_EINVALID, "which folder? For example: moontide new chat");
     return rc == 0 ? check_flags(out, error) : rc;

@@ -3,8 +3,9 @@
 #define MT_APP_CLI_H
 #include "app/config.h"
 
-/* Up to CLI_CHECK they take a script, CLI_NEW a folder; from CLI_STATUS on they are for a running server. */
-enum cli_command { CLI_RUN, CLI_CHECK, CLI_NEW, CLI_VERSION, CLI_HELP, CLI_STATUS, CLI_RELOAD, CLI_ROLLBACK, CLI_VERSIONS };
+/* Up to CLI_CHECK they take a script, CLI_NEW a folder; from CLI_STATUS on they are for a running server, but CLI_TOKEN, which
+ * reads its flags by itself (cli_token.h) and is no result of cli_parse. */
+enum cli_command { CLI_RUN, CLI_CHECK, CLI_NEW, CLI_VERSION, CLI_HELP, CLI_STATUS, CLI_RELOAD, CLI_ROLLBACK, CLI_VERSIONS, CLI_TOKEN };
 
 struct cli_setting {
     char *key;         /* owned; "limits.message" */

@@ -1,6 +1,7 @@
 /* cli_help.c - the texts of `moontide help`. */
 #include "app/cli.h"
 
+#include "app/cli_token.h"
 #include "app/config_value.h"
 #include "base/err.h"
 #include "base/text.h"
@@ -15,6 +16,7 @@ static const char overview[] = "moontide " MT_VERSION ": a real-time server that
                                "  moontide reload                 reload script, certificates and settings of a running server\n"
                                "  moontide rollback               bring the version before back\n"
                                "  moontide versions               the last versions of its script\n"
+                               "  moontide token                  make and check tokens (JWT) for clients\n"
                                "  moontide help [COMMAND|config]  more about a command, or every setting\n"
                                "  moontide version                the version\n"
                                "\n"
@@ -103,7 +105,7 @@ static const char help[] = "moontide help [COMMAND|config]: print help\n";
 int cli_print_help(const char *topic, bool markdown, struct buf *out, char **error)
 {
     static const char *const topics[] = {"run",    "check",    "new",      "version", "help", "status",
-                                         "reload", "rollback", "versions", "config",  NULL};
+                                         "reload", "rollback", "versions", "token",   "config", NULL};
     if (!topic)
         return buf_add_text(out, overview);
     if (strcmp(topic, "config") == 0)
@@ -122,6 +124,8 @@ int cli_print_help(const char *topic, bool markdown, struct buf *out, char **err
         return buf_addf(out, rollback, control);
     if (strcmp(topic, "versions") == 0)
         return buf_addf(out, versions, control);
+    if (strcmp(topic, "token") == 0)
+        return buf_add_text(out, cli_token_help);
     if (strcmp(topic, "version") == 0)
         return buf_add_text(out, version);
     if (strcmp(topic, "help") == 0)

@@ -2,6 +2,7 @@
 #include "app/cli.h"
 #include "app/cli_admin.h"
 #include "app/cli_new.h"
+#include "app/cli_token.h"
 #include "app/server.h"
 #include "app/signals.h"
 #include "base/err.h"
@@ -122,6 +123,8 @@ int main(int argc, char **argv)
 {
     struct cli cli;
     char *error = NULL;
+    if (argc > 1 && strcmp(argv[1], "token") == 0)
+        return cli_token_run(argc - 2, argv + 2); /* its flags are its own */
     int code = EXIT_FINE, rc = cli_parse(argc, argv, &cli, &error);
     if (rc)
         code = leave(EXIT_USAGE, rc, error);

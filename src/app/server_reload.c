@@ -87,6 +87,7 @@ static void apply_config(struct server *s, struct access *access)
     server_set_reload_limits(s);
     worker_read_limits(s->current, &limits.net);
     worker_read_user_limits(s->current, &limits.users);
+    limits.expired_code = (unsigned)config_number(s->current, CONFIG_AUTH_EXPIRED);
     for (size_t i = 0; i < s->worker_count; i++) {
         post_limits(s->workers[i], &limits);
         post_access(s, i, access);

@@ -93,6 +93,7 @@ void worker_script_config(const struct worker_config *wc, int number, struct scr
     out->memory_limit = config_number(c, CONFIG_SCRIPT_MEMORY);
     out->close_on_errors = strcmp(config_text(c, CONFIG_ON_ERROR), "close") == 0;
     out->sandbox_allow = config_list(c, CONFIG_SANDBOX_ALLOW);
+    out->expired_code = (unsigned)config_number(c, CONFIG_AUTH_EXPIRED);
     read_http(c, &out->http);
     worker_read_user_limits(c, &out->user_limits);
     out->modules = wc->modules;
@@ -375,6 +376,7 @@ void worker_set_limits(struct worker *w, const struct worker_limits *limits)
     o.connections = config_number(w->config->config, CONFIG_LIMITS_CONNECTIONS);
     net_set_options(w->net, &o);
     script_set_user_limits(w->script, &limits->users);
+    script_set_expired_code(w->script, limits->expired_code);
 }
 
 struct dev *worker_dev(const struct worker *w)

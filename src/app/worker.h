@@ -78,6 +78,7 @@ void worker_drain(struct worker *w, uint64_t timeout_ms);
 struct worker_limits {
     struct net_options net;
     struct user_limits users;
+    unsigned expired_code; /* auth.expired */
 };
 /* For what comes after. */
 void worker_set_limits(struct worker *w, const struct worker_limits *limits);

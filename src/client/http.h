@@ -42,6 +42,7 @@ struct http_call_config {
     size_t limit;         /* bytes of an answer that is taken whole, after inflating */
     uint64_t patience_ms; /* how long the owner is going to wait: with several addresses, the first gets half of it */
     bool stream;
+    bool secure;  /* redirects to another host or port lead to https only */
     bool guarded; /* addresses that are not public are refused; without allow_private they always are */
 };
 

@@ -233,14 +233,23 @@ void call_end(struct http_call *call)
 
 /* ---- URLs ---- */
 
-static bool is_http(CURLU *url)
+static bool has_scheme(CURLU *url, const char *name)
 {
     char *scheme = NULL;
-    bool is = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-              (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
+    bool is = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK && strcmp(scheme, name) == 0;
 
     curl_free(scheme);
     return is;
+}
+
+static bool is_secure(CURLU *url)
+{
+    return has_scheme(url, "https");
+}
+
+static bool is_http(CURLU *url)
+{
+    return is_secure(url) || has_scheme(url, "http");
 }
 
 static int parse_url(struct http_call *call, struct slice text)
@@ -284,13 +293,17 @@ static int move_url(struct http_call *call)
     CURLUcode rc = before ? curl_url_set(call->url, CURLUPART_URL, call->location, CURLU_URLENCODE | CURLU_ALLOW_SPACE)
                           : CURLUE_OUT_OF_MEMORY;
 
-    if (rc == CURLUE_OK && !same_origin(before, call->url))
+    bool other = rc == CURLUE_OK && !same_origin(before, call->url);
+    bool bared = other && call->secure && !is_secure(call->url);
+    if (other)
         call->foreign = true;
     curl_url_cleanup(before);
     if (rc == CURLUE_OUT_OF_MEMORY)
         return call_fail(call, MT_ENOMEM, "out of memory");
     if (rc == CURLUE_UNSUPPORTED_SCHEME || (rc == CURLUE_OK && !is_http(call->url)))
         return call_fail(call, MT_EDENIED, "redirected to something that is not http or https");
+    if (bared)
+        return call_fail(call, MT_EDENIED, "redirected to something that is not https");
     return rc == CURLUE_OK ? 0 : call_fail(call, MT_EMALFORMED, "redirected to what is no URL: %s", curl_url_strerror(rc));
 }
 
@@ -394,6 +407,7 @@ static int copy_request(struct http_call *call, const struct http_call_config *c
     call->limit = config->limit;
     call->patience_ms = config->patience_ms < PATIENCE_MAX_MS ? config->patience_ms : PATIENCE_MAX_MS;
     call->stream = config->stream;
+    call->secure = config->secure;
     call->guarded = config->guarded || !call->client->settings->allow_private;
     if (!call->method || buf_add(&call->body, config->body.data, config->body.len) != 0)
         return call_fail(call, MT_ENOMEM, "out of memory");

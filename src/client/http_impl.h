@@ -47,7 +47,7 @@ struct http_call {
     bool has_body;
     size_t limit;
     uint64_t patience_ms;
-    bool stream, guarded;
+    bool stream, secure, guarded;
     bool turned;        /* into a GET by a redirect: what belongs to a body is not sent */
     bool foreign;       /* it was redirected to another host: no credentials */
     unsigned redirects; /* so far */

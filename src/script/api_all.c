@@ -7,6 +7,7 @@
 #include "script/api_files.h"
 #include "script/api_json.h"
 #include "script/api_limit.h"
+#include "script/api_jwt.h"
 #include "script/api_log.h"
 #include "script/api_password.h"
 #include "script/api_queue.h"
@@ -38,6 +39,7 @@ static const struct api apis[] = {
     {NULL, api_env_fill},
     {api_crypto_open, api_crypto_fill},
     {NULL, api_password_fill},
+    {NULL, api_jwt_fill},
     {api_store_open, api_store_fill},
     {api_file_open, api_files_fill},
     {api_sql_open, api_sql_fill},

@@ -224,13 +224,14 @@ static struct slice check_body(lua_State *L, const char **type)
 
 /* ---- the call ---- */
 
-static struct http_client *client_of(lua_State *L)
+/* An object with a call that has not begun. */
+static struct http_call *push_call(lua_State *L)
 {
-    struct script *s = script_of(L);
+    struct http_client *client = script_http(script_of(L));
 
-    if (!s->http && !(s->http = http_client_create(s->loop, &s->config.http)))
+    if (!client)
         luaL_error(L, "not enough memory");
-    return s->http;
+    return response_push(L, client);
 }
 
 /* Method, URL and options at 1, 2, 3. */
@@ -253,7 +254,7 @@ static int request(lua_State *L)
     task_check_wait(L);
     if (c.url.len > URL_MAX)
         return script_push_failure(L, "the URL is longer than 16 KiB", err_name(MT_EINVALID));
-    struct http_call *call = response_push(L, client_of(L));
+    struct http_call *call = push_call(L);
     if (!add_headers(L, call) && type && http_call_add_header(call, SLICE("Content-Type"), slice_of(type)) != 0)
         return luaL_error(L, "not enough memory");
     int rc = http_call_start(call, &c);

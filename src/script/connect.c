@@ -49,7 +49,9 @@ static const char *choose_protocol(const struct offer *o)
 
     if (o->accept && o->accept->protocol.len)
         return (const char *)o->accept->protocol.data;
-    return ours ? upgrade_protocol(o->http, (const char *const *)ours) : NULL;
+    const char *chosen = ours ? upgrade_protocol(o->http, (const char *const *)ours) : NULL;
+    /* Browsers fail a connection where none of their list is chosen; the token itself is never said again. */
+    return chosen || !o->accept || !o->accept->bearer ? chosen : "bearer";
 }
 
 static int make_peer(const struct offer *o, struct conn *c, const char *protocol, struct peer **out)

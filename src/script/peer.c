@@ -285,7 +285,7 @@ static void on_expiry(struct loop_timer *timer)
     if (left > 0)
         loop_timer_start(p->script->loop, timer, left);
     else if (p->session)
-        session_close(p->session, 4401, SLICE("expired"));
+        session_close(p->session, (uint16_t)p->script->config.expired_code, SLICE("expired"));
 }
 
 int peer_set_expires(struct peer *p, double at)

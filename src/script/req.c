@@ -488,8 +488,8 @@ static bool is_bearer(struct slice value, struct slice *token)
     return token->len > 0;
 }
 
-/* "bearer.<token>", or what follows the entry "bearer". */
-static bool protocol_token(const struct http_request *h, struct slice *token)
+/* "bearer.<token>", or what follows the entry "bearer". *named: the second. */
+static bool protocol_token(const struct http_request *h, struct slice *token, bool *named)
 {
     struct slice rest = {0}, entry;
     bool next = false;
@@ -498,6 +498,7 @@ static bool protocol_token(const struct http_request *h, struct slice *token)
     while (next_protocol(h, &at, &rest, &entry)) {
         if (next) {
             *token = entry;
+            *named = true;
             return true;
         }
         next = slice_is_nocase(entry, SLICE("bearer"));
@@ -532,7 +533,7 @@ static int l_req_token(lua_State *L)
     }
     if (push_from(L, "query", name) || push_from(L, "cookies", name))
         return 1;
-    if (!protocol_token(r->http, &token))
+    if (!protocol_token(r->http, &token, &r->accept.bearer))
         token = (struct slice){0};
     push_slice(L, token);
     return 1;

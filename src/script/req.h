@@ -12,6 +12,7 @@
 
 /* What on_connect decided. */
 struct req_accept {
+    bool bearer; /* req:token took what stands behind "bearer" in the list of subprotocols */
     struct buf user;     /* empty: nobody */
     struct buf protocol; /* NUL-terminated; empty: as the lists say */
     struct buf headers;  /* name NUL value NUL ... */

@@ -6,6 +6,7 @@
 #include "script/dispatch.h"
 #include "script/files.h"
 #include "script/handlers.h"
+#include "script/jwks.h"
 #include "script/lint.h"
 #include "script/sources.h"
 #include "script/task.h"
@@ -32,6 +33,7 @@ void script_defaults(struct script_config *c)
     c->queue_limit = 64;
     c->files_open = 1000;
     c->connect_ms = 30000;
+    c->expired_code = 4401;
     c->old_age = 600;
     http_settings_default(&c->http);
 }
@@ -247,6 +249,7 @@ void script_destroy(struct script *s)
         free_versions(s);
     }
     vm_close(s);
+    jwks_destroy(s->jwks);
     http_client_destroy(s->http); /* answers that scripts held have aborted their calls */
     files_end(s->files);
     if (s->hub)
@@ -261,9 +264,21 @@ void script_destroy(struct script *s)
     mem_free(s);
 }
 
+struct http_client *script_http(struct script *s)
+{
+    if (!s->http)
+        s->http = http_client_create(s->loop, &s->config.http);
+    return s->http;
+}
+
 struct hub *script_hub_of(const struct script *s)
 {
     return s->hub;
+}
+
+void script_set_expired_code(struct script *s, unsigned code)
+{
+    s->config.expired_code = code;
 }
 
 /* ---- start, stop ---- */

@@ -62,6 +62,7 @@ struct script_config {
     struct http_settings http;     /* of tide.http */
     struct user_limits user_limits; /* at the start: script_set_user_limits changes them */
     uint64_t connect_ms;           /* connect.timeout: for on_connect to decide, 30000; 0: no limit */
+    unsigned expired_code;         /* auth.expired: closes a connection when its conn.expires has come, 4401 */
     double old_age;                /* reload.age: seconds that tasks of a version may go on after it was replaced; 0: for ever */
     /* The live version has failed once more, by its own fault; with its counts since it went live. Called from inside of
      * handlers: note it, and act on it from the loop. NULL: nobody wants to know. */
@@ -80,6 +81,9 @@ const struct session_events *script_events(void); /* with the script as arg */
 /* What one user may take, from now on. */
 void script_set_user_limits(struct script *s, const struct user_limits *l);
 struct hub *script_hub_of(const struct script *s);
+
+/* For the connections that expire from now on. */
+void script_set_expired_code(struct script *s, unsigned code);
 
 /* Run on_stop("shutdown"); `done` comes on the loop when it and every handler still at work have ended, or never, so bound the wait. */
 void script_stop(struct script *s, void (*done)(void *arg), void *arg);

@@ -24,6 +24,7 @@
 
 struct files;
 struct handlers;
+struct jwks;
 struct lint;
 struct said;
 struct sources;
@@ -80,6 +81,7 @@ struct script {
     struct hub *hub;           /* owned */
     struct memory_store *memory; /* what stores in memory keep */
     struct http_client *http;  /* owned; NULL until a script asks another server for something */
+    struct jwks *jwks;         /* owned: sets of keys from elsewhere; NULL until a script verifies a token by one */
     bool owns_memory;          /* it is not borrowed from the configuration */
     struct files *files;       /* owned: what tide.files has under way */
     struct sql *sql;           /* the databases */
@@ -193,6 +195,8 @@ static inline void script_count_event(struct script *s)
 /* ---- life (script.c) ---- */
 /* A worker's Lua without a version. *error may be NULL after a failure. 0, MT_ESCRIPT, MT_ENOMEM. */
 int script_open(const struct script_config *c, struct script **out, char **error);
+/* The client of this worker, made at the first call; NULL when memory runs out. */
+struct http_client *script_http(struct script *s);
 /* Queue a hook of the live version: `run` as in dispatch_task. */
 void script_queue_start(struct script *s, const char *reason);
 

@@ -2,6 +2,7 @@
 
 usage: examples.py PROGRAM (in the root of the tree)
 """
+import os
 import pathlib
 import re
 import subprocess
@@ -27,7 +28,8 @@ def scripts():
 def check(path, text, folder):
     script = folder / "app.lua"
     script.write_text(text)
-    done = subprocess.run([PROGRAM, "check", script], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([PROGRAM, "check", script], capture_output=True, text=True, timeout=30,
+                          env={**os.environ, "JWT_KEY": "a secret of some length for tokens"})
     assert done.returncode == 0, f"{path}: a script does not load: {done.stderr}\n{text}"
 
 

@@ -13,6 +13,7 @@ from support.wire import Closed, Response, Wire, head, upgrade_head
 from test_files import Gate
 
 SLOW = "on_http slow"  # ends without a word when nobody reads it any more
+KEYS = '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
 ANSWER = '{"type": "reply", "id": "%s", "data": "yes"}'
 
 
@@ -64,7 +65,7 @@ class Client(Cause):
 
 
 class Http(Cause):
-    calls = "http.get", "http.post", "http.request", "res:lines", "res:chunks"
+    calls = "http.get", "http.post", "http.request", "res:lines", "res:chunks", "jwt.verify"
     settings = {"http.private": "true"}
 
     def __init__(self, folder):
@@ -79,7 +80,7 @@ class Http(Cause):
                 peer.send("4\r\ntwo\n\r\n0\r\n\r\n")
             else:
                 self.go.wait()
-                peer.answer("whole")
+                peer.answer(KEYS if "/keys" in got[0] else "whole")
 
     def release(self, rig):
         self.go.set()

@@ -317,6 +317,10 @@ static void test_expiry(void **state)
     s = fake_open(f, "/");
     fake_advance(f, 0);
     assert_int_equal(s->close_code, 4401);
+    script_set_expired_code(f->script, 4999);
+    s = fake_open(f, "/");
+    fake_advance(f, 0);
+    assert_int_equal(s->close_code, 4999);
 }
 
 static void test_drain(void **state)

@@ -87,6 +87,14 @@ end
 calls["res:lines"] = function() streamed("lines", "onetwo") end
 calls["res:chunks"] = function() streamed("chunks", "one\ntwo\n") end
 
+-- tokens: the keys come from there too
+local SIGNS = { kty = "OKP", crv = "Ed25519", x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+  d = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A" }
+calls["jwt.verify"] = function()
+  local token = tide.jwt.sign({ sub = "ann" }, { key = SIGNS })
+  fits(assert(tide.jwt.verify(token, { jwks = url .. "/keys" })).sub, "ann")
+end
+
 -- passwords
 calls["password.hash"] = function() fits(type(tide.password.hash "secret"), "string") end
 calls["password.verify"] = function() fits(tide.password.verify("secret", go:get "hash"), true) end
