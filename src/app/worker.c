@@ -407,6 +407,7 @@ static void add_script_stats(struct script_stats *sum, const struct script_stats
     sum->events += s->events;
     sum->errors += s->errors;
     sum->client_errors += s->client_errors;
+    sum->jwks_failures += s->jwks_failures;
     sum->late_answers += s->late_answers;
     sum->budget_kills += s->budget_kills;
     sum->memory += s->memory;
