@@ -120,6 +120,7 @@ static int create_net(struct worker *w, char **error)
         .events_arg = w->script,
         .files = wc->files,
         .shared = wc->net,
+        .access = wc->access,
         .workers = (unsigned)wc->count,
         .worker = (unsigned)w->number,
     };
@@ -379,6 +380,11 @@ void worker_set_expired_code(struct worker *w, unsigned code)
     script_set_expired_code(w->script, code);
 }
 
+void worker_set_access(struct worker *w, struct access *a)
+{
+    net_set_access(w->net, a);
+}
+
 struct dev *worker_dev(const struct worker *w)
 {
     return w->dev;
@@ -400,6 +406,8 @@ static void add_net_stats(struct net_stats *sum, const struct net_stats *n)
     sum->overflowed += n->overflowed;
     sum->malformed += n->malformed;
     sum->accept_pauses += n->accept_pauses;
+    sum->denied += n->denied;
+    sum->foreign += n->foreign;
 }
 
 static void add_script_stats(struct script_stats *sum, const struct script_stats *s)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import jose
 from support.wire import Refused, fetch
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
