@@ -49,6 +49,7 @@ static const struct row numbers[] = {
     {"events", "handlers.events", COUNT},
     {"errors", "handlers.errors", COUNT},
     {"client errors", "handlers.client_errors", COUNT},
+    {"jwks failures", "handlers.jwks_failures", COUNT},
     {"late answers", "handlers.late_answers", COUNT},
     {"budget kills", "handlers.budget_kills", COUNT},
     {"script memory", "handlers.memory", BYTES},

@@ -87,6 +87,7 @@ static int put_script(const struct script_stats *s, struct buf *out)
     const struct count counts[] = {{"events", s->events},
                                    {"errors", s->errors},
                                    {"client_errors", s->client_errors},
+                                   {"jwks_failures", s->jwks_failures},
                                    {"late_answers", s->late_answers},
                                    {"budget_kills", s->budget_kills},
                                    {"memory", s->memory},

@@ -423,6 +423,7 @@ static void add_script_stats(struct script_stats *sum, const struct script_stats
     sum->user_connections += s->user_connections;
     sum->user_delays += s->user_delays;
     sum->user_closes += s->user_closes;
+    sum->jwks_failures += s->jwks_failures;
     sum->late_answers += s->late_answers;
     sum->budget_kills += s->budget_kills;
     sum->memory += s->memory;

@@ -166,6 +166,7 @@ static void tell(struct jwks_source *s, int before)
     struct slice name = shown(s);
     uint64_t age = (loop_now(s->script->loop) - s->fetched) / 1000;
 
+    s->script->stats.jwks_failures += s->code != 0;
     if (s->code == 0 && before != 0)
         log_info(s->script->log, NULL, "jwks %.*s: there again, with %zu keys", (int)name.len, name.data, s->keys->count);
     else if (s->code != 0 && s->keys)

@@ -96,6 +96,7 @@ struct script_stats {
     uint64_t events, errors, client_errors, budget_kills, reloads, reloads_failed;
     uint64_t user_connections;         /* handshakes and logins of users who have as many as they may */
     uint64_t user_delays, user_closes; /* messages past limits.rate.user_messages: the connection was paused, or closed */
+    uint64_t jwks_failures; /* fetches of keys for tokens that failed */
     uint64_t late_answers; /* of clients, to questions that nobody waits for any more */
     size_t memory, tasks, waiting, old_versions, old_tasks; /* old: versions that are not live but still at work, and what runs in them */
     size_t files, http; /* files that are open, requests to other servers that are under way */

@@ -9,6 +9,7 @@ import time
 import pytest
 from support import jose
 from support.backend import server_context
+from support.control import status
 from support.server import BIN, WORKERS, clean_environment
 from support.wire import Refused, Socket, Wire, head, Response
 
@@ -38,10 +39,10 @@ def who(ws):
     return ws.expect(type="reply", id=1)["data"]
 
 
-def refused(connect, server, token, status=401, **options):
+def refused(connect, server, token, **options):
     with pytest.raises(Refused) as why:
         connect(server, f"/?token={token}" if token else "/", **options)
-    assert why.value.status == status
+    assert why.value.status == 401
     return why.value.response.body.decode()
 
 
@@ -283,14 +284,24 @@ def test_who_publishes_is_down(issue, connect):
     assert issuer.server.log.text().count("tokens cannot be verified") <= 2 * WORKERS
 
 
-@pytest.mark.parametrize("status, body, name", [("200 OK", "{", "malformed"), ("200 OK", "[]", "malformed"), ("200 OK", '{"keys":[]}', "malformed"),
+def test_who_publishes_does_not_answer(issue, connect):
+    key = jose.Key("EdDSA", "k")
+    issuer = issue(key)
+    issuer.gate.clear()
+    assert refused(connect, issuer.server, key.token(sub="ann"), timeout=40) == "timeout: the keys cannot be fetched"
+    issuer.server.log.wait("no answer within 10 s; tokens cannot be verified")
+    assert status(issuer.server)["handlers"]["jwks_failures"] == 1
+    issuer.gate.set()
+
+
+@pytest.mark.parametrize("line, body, name", [("200 OK", "{", "malformed"), ("200 OK", "[]", "malformed"), ("200 OK", '{"keys":[]}', "malformed"),
                                                 ("200 OK", '{"kty":"oct","k":"AAAA"}', "malformed"), ("500 No", "", "malformed"),
                                                 ("200 OK", jose.key_set(jose.Key("HS256", "k")), "malformed"), ("200 OK", " " * 300000, "too_large")],
                          ids=["broken", "list", "empty", "one key", "status", "secrets", "large"])
-def test_answers_that_are_no_keys(issue, connect, status, body, name):
+def test_answers_that_are_no_keys(issue, connect, line, body, name):
     """A secret that everybody can read is none."""
     issuer = issue()
-    issuer.status, issuer.body = status, body
+    issuer.status, issuer.body = line, body
     assert refused(connect, issuer.server, jose.Key("HS256", "k").token(sub="ann")).startswith(name + ": the keys cannot be fetched")
 
 

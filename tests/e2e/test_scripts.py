@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import jose
 from support.wire import Refused, fetch
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -321,3 +322,17 @@ def test_dashboard(serve, connect):
     assert got["value"] == 21.5
     page = fetch(server.address, "/")
     assert page.status == 200 and b"dashboard.js" in page.body
+
+
+@pytest.mark.parametrize("name", ["JWT_KEY", "JWT_JWKS"])
+def test_auth_by_signed_tokens(serve, connect, tmp_path, name):
+    key = jose.Key("ES256", "k")
+    path = tmp_path / "keys.json"
+    path.write_text(jose.key_set(key))
+    server = serve(SCRIPTS / "auth.lua", env={name: key.public if name == "JWT_KEY" else str(path), "JWT_ISSUER": "me"})
+    ws = connect(server, protocols=["bearer", key.token(sub="ann", iss="me")])
+    ws.expect(type="welcome", user="ann")
+    for token in ("token123", key.token(sub="ann", iss="you"), key.token(iss="me"), key.token(-5, sub="ann", iss="me")):
+        with pytest.raises(Refused) as why:
+            connect(server, f"/?token={token}")
+        assert why.value.status == 401

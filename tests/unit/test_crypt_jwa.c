@@ -112,7 +112,7 @@ static char *make_pem(const char *type, const char *group, unsigned bits, bool p
     assert_non_null(pkey);
     assert_int_equal(private ? PEM_write_bio_PrivateKey(out, pkey, NULL, NULL, 0, NULL, NULL) : PEM_write_bio_PUBKEY(out, pkey), 1);
     long len = BIO_get_mem_data(out, &data);
-    text = strndup(data, (size_t)len);
+    text = mem_strdup(data, (size_t)len);
     BIO_free(out);
     EVP_PKEY_free(pkey);
     return text;
@@ -228,14 +228,14 @@ static void test_pem(void **state)
         assert_int_equal(jwa_sign(k, kinds[i].alg, SLICE("data"), &s), 0);
         assert_int_equal(jwa_verify(k, kinds[i].alg, SLICE("data"), buf_slice(&s)), 0);
         jwa_key_destroy(k);
-        free(text);
+        mem_free(text);
         text = make_pem(kinds[i].type, kinds[i].group, kinds[i].bits, false);
         assert_int_equal(jwa_key_from_pem(slice_of(text), &k, &why), 0);
         assert_false(jwa_key_signs(k));
         assert_int_equal(jwa_sign(k, kinds[i].alg, SLICE("data"), &s), MT_EDENIED);
         assert_int_equal(jwa_verify(k, kinds[i].alg, SLICE("data"), buf_slice(&s)), MT_EINVALID); /* of another key */
         jwa_key_destroy(k);
-        free(text);
+        mem_free(text);
         buf_fini(&s);
     }
 }
@@ -262,7 +262,7 @@ static void test_pem_that_is_refused(void **state)
         for (int private = 0; private < 2; private++) {
             char *text = make_pem(kinds[i].type, kinds[i].group, kinds[i].bits, private);
             refused_pem(text);
-            free(text);
+            mem_free(text);
         }
     refused_pem("");
     refused_pem("-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n");

@@ -1,0 +1,132 @@
+/* fuzz_jwt.c - tokens and keys of any bytes. The first byte says what the rest is: a token; header and claims, with a NUL between, that
+ * are signed rightly, so that what lies behind the signature is seen too; or the text of a key or a set.
+ *
+ * What must hold: nothing is verified but what was signed with the key, by HMAC only with a secret, and a text that looks like an
+ * asymmetric key is never a secret. */
+#include "fuzz.h"
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "crypt/crypt.h"
+#include "script/jwt.h"
+#include <lauxlib.h>
+#include <lua.h>
+
+#define SECRET "the secret of all tokens of the fuzzer, and of no others"
+
+enum what { A_TOKEN, SIGNED, A_KEY, WHATS };
+
+struct input {
+    struct slice text;
+    struct buf scratch, token;
+};
+
+/* The keys of the value on top; true when they verify the token. */
+static bool verifies(lua_State *L, struct input *in, const struct jwt_keys *keys, struct slice token, struct jwt *t)
+{
+    struct jwt_rules rules = {.now = 2000000000};
+
+    if (jwt_open(L, token, &in->scratch, t) != 0)
+        return false;
+    if (jwt_verify(L, t, keys, &rules, &in->scratch) != 0) {
+        FUZZ_CHECK(lua_isnil(L, -3) && lua_isstring(L, -2) && lua_isstring(L, -1));
+        return false;
+    }
+    FUZZ_CHECK(lua_istable(L, -1));
+    return true;
+}
+
+static void sign(struct input *in)
+{
+    const char *end = memchr(in->text.data, '\0', in->text.len);
+    size_t header = end ? (size_t)(end - in->text.data) : in->text.len, rest = end ? in->text.len - header - 1 : 0;
+    unsigned char mac[CRYPT_DIGEST_MAX];
+    size_t len;
+
+    FUZZ_CHECK(text_base64(&in->token, in->text.data, header, true) == 0 && buf_add_byte(&in->token, '.') == 0);
+    FUZZ_CHECK(text_base64(&in->token, end ? end + 1 : "", rest, true) == 0);
+    FUZZ_CHECK(crypt_hmac(SLICE("sha256"), SLICE(SECRET), in->token.data, in->token.len, mac, &len) == 0);
+    FUZZ_CHECK(buf_add_byte(&in->token, '.') == 0 && text_base64(&in->token, mac, len, true) == 0);
+}
+
+/* Whether the token ends with the one signature that is right. */
+static bool is_signed(const struct jwt *t, struct slice token)
+{
+    unsigned char mac[CRYPT_DIGEST_MAX];
+    struct buf text = {0};
+    size_t len;
+
+    FUZZ_CHECK(crypt_hmac(t->alg == JWA_HS256   ? SLICE("sha256")
+                          : t->alg == JWA_HS384 ? SLICE("sha384")
+                                                : SLICE("sha512"),
+                          SLICE(SECRET), t->signed_part.data, t->signed_part.len, mac, &len) == 0);
+    FUZZ_CHECK(text_base64(&text, mac, len, true) == 0);
+    bool same = text.len < token.len && memcmp(token.data + token.len - text.len, text.data, text.len) == 0;
+    buf_fini(&text);
+    return same;
+}
+
+static int try_token(lua_State *L)
+{
+    struct input *in = lua_touserdata(L, 1);
+    struct slice token = in->token.len ? buf_slice(&in->token) : in->text;
+    const char *why;
+    struct jwt t;
+
+    FUZZ_CHECK(jwt_keys_push(L, SLICE(SECRET), &why) == 0);
+    if (verifies(L, in, jwt_keys_at(L, 2), token, &t))
+        FUZZ_CHECK(t.alg <= JWA_HS512 && is_signed(&t, token));
+    return 0;
+}
+
+static void try_one(lua_State *L, struct input *in, const struct jwt_key *k, struct slice text)
+{
+    size_t secret = jwa_key_secret_bytes(k->key);
+    unsigned hmac = 7u << JWA_HS256;
+
+    FUZZ_CHECK(k->algorithms && (k->algorithms & hmac ? secret > 0 && !(k->algorithms & ~hmac) : secret == 0));
+    FUZZ_CHECK(secret == 0 || !jwa_is_key_text(text));
+    FUZZ_CHECK(!k->signs || jwa_key_signs(k->key));
+}
+
+static int try_key(lua_State *L)
+{
+    struct input *in = lua_touserdata(L, 1);
+    const char *why = NULL;
+    struct jwt t;
+
+    if (jwt_keys_push(L, in->text, &why) != 0) {
+        FUZZ_CHECK(why && lua_gettop(L) == 1);
+        return 0;
+    }
+    const struct jwt_keys *keys = jwt_keys_at(L, 2);
+    for (size_t i = 0; i < keys->count; i++)
+        try_one(L, in, &keys->items[i], in->text);
+    if (keys->set || !keys->items[0].signs)
+        return 0;
+    lua_newtable(L);
+    jwt_sign(L, -1, keys, -1, 1900000000, 1e9, &in->scratch);
+    FUZZ_CHECK(buf_add(&in->token, in->scratch.data, in->scratch.len) == 0);
+    FUZZ_CHECK(!keys->items[0].verifies || verifies(L, in, keys, buf_slice(&in->token), &t));
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    enum what what = fuzz_byte(&data, &size) % WHATS;
+    char *copy = fuzz_copy(data, size);
+    struct input in = {.text = {copy, size}};
+    lua_State *L = luaL_newstate();
+
+    FUZZ_CHECK(L);
+    if (what == SIGNED)
+        sign(&in);
+    lua_pushcfunction(L, what == A_KEY ? try_key : try_token);
+    lua_pushlightuserdata(L, &in);
+    FUZZ_CHECK(lua_pcall(L, 1, 0, 0) == LUA_OK); /* nothing raises but want of memory */
+    lua_close(L);
+    buf_fini(&in.scratch);
+    buf_fini(&in.token);
+    free(copy);
+    return 0;
+}
