@@ -6,6 +6,7 @@
 #include "script/sandbox.h"
 
 #include "script/modules.h"
+#include "script/pace.h"
 #include "script/protect.h"
 #include "script/traceback.h"
 #include "script/vm.h"
@@ -51,27 +52,72 @@ static int l_collectgarbage(lua_State *L)
     return 1;
 }
 
-/* load(chunk, name, mode, env): text only, in the version's own globals. Upvalues: the real load, the environment. */
+/* What load() compiles, in pieces: the parser cannot be interrupted, but asks for the next one often enough. */
+struct source {
+    const char *text; /* the rest of a chunk given as text; NULL: a function gives it */
+    size_t len;
+};
+
+enum { PIECE_BYTES = 1024, AT_CHUNK = 1, AT_NAME = 2, AT_MODE = 3, AT_ENV = 4, AT_PIECE = 5 };
+
+static const char *read_text(lua_State *L, void *arg, size_t *size)
+{
+    struct source *source = arg;
+    const char *piece = source->text;
+
+    pace_look(L);
+    *size = source->len < PIECE_BYTES ? source->len : PIECE_BYTES;
+    source->text += *size;
+    source->len -= *size;
+    return *size ? piece : NULL;
+}
+
+static const char *read_function(lua_State *L, void *arg, size_t *size)
+{
+    luaL_checkstack(L, 2, "too many nested functions");
+    lua_pushvalue(L, AT_CHUNK);
+    lua_call(L, 0, 1);
+    *size = 0;
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return NULL;
+    }
+    if (!lua_isstring(L, -1))
+        luaL_error(L, "reader function must return a string");
+    lua_replace(L, AT_PIECE); /* the parser reads it until it asks for the next */
+    return lua_tolstring(L, AT_PIECE, size);
+}
+
+/* load(chunk, name, mode, env): text only, in the version's own globals. Upvalue: the environment. */
 static int l_load(lua_State *L)
 {
-    bool has_env = lua_gettop(L) >= 4;
+    bool has_env = lua_gettop(L) >= AT_ENV;
+    struct source source = {0};
+    const char *name;
+    int status;
 
-    if (!strchr(luaL_optstring(L, 3, "bt"), 't')) {
+    source.text = lua_tolstring(L, AT_CHUNK, &source.len);
+    name = luaL_optstring(L, AT_NAME, source.text ? source.text : "=(load)");
+    if (!strchr(luaL_optstring(L, AT_MODE, "bt"), 't')) {
         lua_pushnil(L);
         lua_pushliteral(L, "load: precompiled chunks are not loaded");
         return 2;
     }
-    lua_settop(L, 4);
-    lua_pushliteral(L, "t");
-    lua_replace(L, 3);
-    if (!has_env) {
-        lua_pushvalue(L, lua_upvalueindex(2));
-        lua_replace(L, 4);
+    if (!source.text)
+        luaL_checktype(L, AT_CHUNK, LUA_TFUNCTION);
+    lua_settop(L, AT_PIECE);
+    status = source.text ? lua_load(L, read_text, &source, name, "t") : lua_load(L, read_function, NULL, name, "t");
+    if (status != LUA_OK) {
+        if (script_is_ending(L))
+            return script_pass_on(L);
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
     }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, 4, LUA_MULTRET);
-    return lua_gettop(L);
+    lua_pushvalue(L, has_env ? AT_ENV : lua_upvalueindex(1));
+    if (!lua_setupvalue(L, -2, 1))
+        lua_pop(L, 1);
+    return 1;
 }
 
 /* __newindex of _G. */
@@ -169,11 +215,8 @@ static void guard_globals(lua_State *L, int env)
 
 static void put_load(lua_State *L, int env)
 {
-    vm_push_library(L, LUA_GNAME);
-    lua_getfield(L, -1, "load");
-    lua_remove(L, -2);
     lua_pushvalue(L, env);
-    lua_pushcclosure(L, l_load, 2);
+    lua_pushcclosure(L, l_load, 1);
     lua_setfield(L, env, "load");
 }
 

@@ -6,6 +6,8 @@
 #include "script/vm.h"
 
 #include "script/mend.h"
+#include "script/strings.h"
+#include "script/tables.h"
 #include "script/watch.h"
 
 #include <lauxlib.h>
@@ -46,6 +48,21 @@ static void open_standard(lua_State *L)
         lua_setfield(L, 1, standard[i].name); /* libraries, library */
         lua_pop(L, 1);
     }
+}
+
+static void bound_library(lua_State *L, const char *name, void (*bound)(lua_State *L))
+{
+    lua_getfield(L, 1, name);
+    bound(L);
+    lua_pop(L, 1);
+}
+
+/* Once for all versions: ("x"):rep() uses the pristine table. */
+static void bound_libraries(lua_State *L)
+{
+    bound_library(L, LUA_STRLIBNAME, strings_bound);
+    bound_library(L, LUA_TABLIBNAME, tables_bound);
+    bound_library(L, LUA_OSLIBNAME, strings_bound_os);
 }
 
 /* lua-cjson by the real require, as long as that is there. A machine without it has no require "cjson" and nothing else is lost.
@@ -94,6 +111,7 @@ static int open_all(lua_State *L)
     lua_pushvalue(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &libraries_key);
     open_standard(L);
+    bound_libraries(L);
     open_cjson(L);
     open_modules(L, &s->config);
     lock_strings(L);

@@ -1,0 +1,31 @@
+/* pace.h - library functions that run long in C, where no hook can interrupt them: they count their work and look up now and
+ * then, so that the watchdog ends them as it ends a loop of the script.
+ */
+#ifndef MT_SCRIPT_PACE_H
+#define MT_SCRIPT_PACE_H
+#include <lua.h>
+#include <stddef.h>
+
+/* The work of one call so far. A unit is a few nanoseconds: a byte looked at, an item moved. */
+struct pace {
+    size_t done; /* since the last look */
+};
+
+/* How much passes between two looks. Table items count PACE_ITEM each: a chain of __index tables makes one cost up to 2,000
+ * lookups. */
+enum { PACE_UNITS = 1 << 17, PACE_ITEM = 1 << 7 };
+
+/* Ends the script when the watchdog wants that; may raise or yield for good. The caller owns nothing but what lies on Lua's
+ * stack. */
+void pace_look(lua_State *L);
+
+/* `units` of work are about to be done or were just done. As pace_look. */
+static inline void pace_step(lua_State *L, struct pace *p, size_t units)
+{
+    p->done += units;
+    if (p->done >= PACE_UNITS) {
+        p->done = 0;
+        pace_look(L);
+    }
+}
+#endif
