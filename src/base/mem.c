@@ -24,9 +24,12 @@ void mem_fail_from(unsigned long n)
     fail_from = n;
 }
 
-void mem_fail_at(unsigned long n)
+unsigned long mem_fail_at(unsigned long n)
 {
+    unsigned long left = fail_in;
+
     fail_in = n;
+    return left;
 }
 
 /* Size 0 becomes 1 everywhere: NULL has to mean "no memory" and nothing else. */

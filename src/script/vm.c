@@ -89,15 +89,23 @@ static void open_modules(lua_State *L, const struct script_config *c)
     }
 }
 
-/* ("x"):upper() goes through a metatable that all versions share: hidden from getmetatable, over a library table that nobody else
- * has. */
-static void lock_strings(lua_State *L)
+static void lock_metatable(lua_State *L)
+{
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
+/* ("x"):upper() goes through a metatable that all versions share, and so do the methods of files: hidden from getmetatable, over
+ * tables that nobody else has. */
+static void lock_shared(lua_State *L)
 {
     lua_pushliteral(L, "");
     lua_getmetatable(L, -1); /* "", metatable */
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 2);
+    lock_metatable(L);
+    lua_pop(L, 1);
+    luaL_getmetatable(L, LUA_FILEHANDLE);
+    lock_metatable(L);
 }
 
 static int open_all(lua_State *L)
@@ -114,7 +122,7 @@ static int open_all(lua_State *L)
     bound_libraries(L);
     open_cjson(L);
     open_modules(L, &s->config);
-    lock_strings(L);
+    lock_shared(L);
     lua_newtable(L);
     s->state_ref = script_ref(L);
     api_all_open(L);
