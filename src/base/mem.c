@@ -24,12 +24,14 @@ void mem_fail_from(unsigned long n)
     fail_from = n;
 }
 
-unsigned long mem_fail_at(unsigned long n)
+void mem_fail_at(unsigned long n)
 {
-    unsigned long left = fail_in;
-
     fail_in = n;
-    return left;
+}
+
+unsigned long mem_fail_left(void)
+{
+    return fail_in;
 }
 
 /* Size 0 becomes 1 everywhere: NULL has to mean "no memory" and nothing else. */

@@ -14,9 +14,10 @@ void *mem_resize(void *ptr, size_t size);
 void mem_free(void *ptr);
 /* A NUL-terminated copy of `len` bytes. The caller frees it. */
 char *mem_strdup(const char *text, size_t len);
-/* Tests only: the n-th allocation of this thread from now on fails, once (0 = never). Returns what was left of the count before: 0
- * when that one has failed. */
-unsigned long mem_fail_at(unsigned long n);
+/* Tests only: the n-th allocation of this thread from now on fails, once (0 = never). */
+void mem_fail_at(unsigned long n);
+/* Tests only: how many allocations are left until that one; 0 once it has failed. */
+unsigned long mem_fail_left(void);
 /* Tests only: the n-th allocation of this thread and all after it fail, until mem_fail_from(0). */
 void mem_fail_from(unsigned long n);
 #endif

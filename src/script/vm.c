@@ -65,22 +65,6 @@ static void bound_libraries(lua_State *L)
     bound_library(L, LUA_OSLIBNAME, strings_bound_os);
 }
 
-/* lua-cjson by the real require, as long as that is there. A machine without it has no require "cjson" and nothing else is lost.
- */
-static void open_cjson(lua_State *L)
-{
-    static const char *const names[] = {"cjson", "cjson.safe"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        lua_getglobal(L, "require");
-        lua_pushstring(L, names[i]);
-        if (lua_pcall(L, 1, 1, 0) == LUA_OK)
-            lua_setfield(L, 1, names[i]);
-        else
-            lua_pop(L, 1);
-    }
-}
-
 static void open_modules(lua_State *L, const struct script_config *c)
 {
     for (size_t i = 0; i < c->module_count; i++) {
@@ -120,7 +104,6 @@ static int open_all(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &libraries_key);
     open_standard(L);
     bound_libraries(L);
-    open_cjson(L);
     open_modules(L, &s->config);
     lock_shared(L);
     lua_newtable(L);

@@ -89,7 +89,8 @@ static int l_failing(lua_State *L)
 
     mem_fail_at(n);
     fake_text(world, c->session, text);
-    lua_pushboolean(L, mem_fail_at(0) == 0);
+    lua_pushboolean(L, mem_fail_left() == 0);
+    mem_fail_at(0);
     return 1;
 }
 

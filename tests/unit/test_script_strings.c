@@ -87,7 +87,7 @@ static void test_patterns(void **state)
         "for _, p in ipairs(patterns) do\n"
         "  for _, s in ipairs(subjects) do\n"
         "    for _, name in ipairs { 'find', 'match', 'gmatch' } do\n"
-        "      for _, init in ipairs { false, 0, 1, 2, -1, -2, 100, -100, math.mininteger, math.maxinteger } do\n"
+        "      for _, init in ipairs { false, 0, 2, -1, 100, math.mininteger } do\n"
         "        n = n + 1 same(name, s, p, init or nil)\n"
         "      end\n"
         "    end\n"
@@ -100,7 +100,7 @@ static void test_patterns(void **state)
         "    same('gsub', s, p, function() end) same('gsub', s, p, function() return {} end)\n"
         "  end\n"
         "end\n"
-        "assert(n > 50000)");
+        "assert(n > 20000)");
 }
 
 /* Patterns and subjects by chance, of the characters that mean something. */
@@ -115,13 +115,13 @@ static void test_patterns_by_chance(void **state)
         "  local t = {} for i = 1, math.random(0, most) do t[i] = from[math.random(#from)] end return table.concat(t)\n"
         "end\n"
         "local good = 0\n"
-        "for i = 1, 30000 do\n"
+        "for i = 1, 8000 do\n"
         "  local s, p = make(letters, 10), make(pieces, 6)\n"
         "  local got = same('find', s, p) same('match', s, p) same('gmatch', s, p) same('gsub', s, p, '<%1>') same('gsub', s, p, "
         "'%0', 2)\n"
         "  if got:find '^{true, %d' then good = good + 1 end\n"
         "end\n"
-        "assert(good > 1000, good)");
+        "assert(good > 300, good)");
 }
 
 static void test_arguments(void **state)
