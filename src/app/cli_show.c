@@ -31,6 +31,8 @@ static const struct row numbers[] = {
     {"overflowed", "net.overflowed", COUNT},
     {"malformed", "net.malformed", COUNT},
     {"accept pauses", "net.accept_pauses", COUNT},
+    {"addresses denied", "net.denied", COUNT},
+    {"origins refused", "net.foreign", COUNT},
     {NULL, NULL, COUNT},
     {"events", "handlers.events", COUNT},
     {"errors", "handlers.errors", COUNT},

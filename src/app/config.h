@@ -114,6 +114,7 @@ struct config_key {
 
 extern const struct config_key config_keys[CONFIG_COUNT];
 
+struct access;
 struct config;
 
 struct config *config_create(void); /* all defaults; NULL when memory runs out */
@@ -133,8 +134,12 @@ int config_read_file(struct config *c, const char *path, char **error);
 const char *config_path(const struct config *c);
 /* The same settings with the file read again; flags and environment stay. Equal copies when there is no file. */
 int config_reload(const struct config *old, struct config **out, char **error);
-/* What one key alone cannot tell: TLS pairs and addresses that fit together. 0 or MT_EINVALID. Call it after all sources. */
+/* What one key alone cannot tell: TLS pairs and addresses that fit together, lists of addresses and origins. 0, MT_EINVALID or
+ * MT_ENOMEM. Call it after all sources. */
 int config_check(const struct config *c, char **error);
+
+/* Who may connect, by allow, deny, proxies and origins. As config_check. */
+int config_access(const struct config *c, struct access **out, char **error);
 
 /* Values; the type must be that of the key. Texts and lists are borrowed until config_destroy. */
 bool config_bool(const struct config *c, enum config_id id);

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "net/access.h"
 #include "script/script.h"
 #include <ctype.h>
 
@@ -128,6 +129,30 @@ int config_reload(const struct config *old, struct config **out, char **error)
     return 0;
 }
 
+int config_access(const struct config *c, struct access **out, char **error)
+{
+    const struct access_lists lists = {
+        .allow = config_list(c, CONFIG_ALLOW),
+        .deny = config_list(c, CONFIG_DENY),
+        .proxies = config_list(c, CONFIG_PROXIES),
+        .origins = config_list(c, CONFIG_ORIGINS),
+    };
+    return access_create(&lists, out, error);
+}
+
+static int check_access(const struct config *c, char **error)
+{
+    struct access *a = NULL;
+    char *why = NULL;
+    int rc = config_access(c, &a, &why);
+    access_unref(a);
+    if (error)
+        *error = why;
+    else
+        mem_free(why);
+    return rc;
+}
+
 int config_check(const struct config *c, char **error)
 {
     const char *const *item = config_list(c, CONFIG_LISTEN);
@@ -139,5 +164,5 @@ int config_check(const struct config *c, char **error)
                                "listen = \"%s\" asks for TLS, but there is no certificate: set tls to CERT,KEY", *item);
     if (config_text(c, CONFIG_STORE_FILE) && config_text(c, CONFIG_STORE_URL))
         return config_fail(error, MT_EINVALID, "store.file and store.url are both set: tide.store lives in one place");
-    return 0;
+    return check_access(c, error);
 }

@@ -5,6 +5,7 @@
 #include "base/blob.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/origin.h"
 #include <pthread.h>
 
 #define PREFIX "/_moontide/"
@@ -49,17 +50,6 @@ bool dev_is_near(struct slice host)
     while (digits < host.len && (host.data[digits] == '.' || (host.data[digits] >= '0' && host.data[digits] <= '9')))
         digits++;
     return digits == host.len;
-}
-
-/* Whether the page comes from where it connects to. The scheme does not count: a proxy in front may speak TLS. */
-static bool is_own_page(const struct http_request *r)
-{
-    struct slice origin = http_find(r, SLICE("Origin"));
-    const char *colon = origin.len ? memchr(origin.data, ':', origin.len) : NULL;
-    size_t scheme = colon ? (size_t)(colon - origin.data) + 3 : 0;
-    if (!colon || scheme >= origin.len || memcmp(colon, "://", 3) != 0)
-        return false;
-    return slice_is_nocase((struct slice){origin.data + scheme, origin.len - scheme}, r->host);
 }
 
 /* ---- pages ---- */
@@ -168,7 +158,7 @@ static void serve_page(struct dev *d, struct session *s, const struct session_re
 {
     if (!r->upgrade)
         refuse(s, 426, "Upgrade: websocket\r\n", "a WebSocket for pages in dev mode");
-    else if (!is_own_page(r->http) || !dev_is_near(r->http->host))
+    else if (!origin_is_own(r->http, false) || !dev_is_near(r->http->host)) /* also where origins lists others */
         refuse(s, 403, "", "only for pages of this server, under an address or a local name");
     else if (d->retired || d->page_count == DEV_PAGES_MAX)
         refuse(s, 503, "", d->retired ? "going away" : "too many pages");

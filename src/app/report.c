@@ -72,7 +72,8 @@ static int put_net(const struct worker_stats *s, struct buf *out)
         {"accepted", n->accepted},     {"refused", n->refused},         {"upgraded", n->upgraded},
         {"closed", n->closed},         {"messages_in", n->messages_in}, {"messages_out", n->messages_out},
         {"bytes_in", n->bytes_in},     {"bytes_out", n->bytes_out},     {"dropped", n->dropped},
-        {"overflowed", n->overflowed}, {"malformed", n->malformed},     {"accept_pauses", n->accept_pauses}};
+        {"overflowed", n->overflowed}, {"malformed", n->malformed},     {"accept_pauses", n->accept_pauses},
+        {"denied", n->denied},         {"foreign", n->foreign}};
     int rc = PUT_COUNTS(out, "now", now);
     return rc ? rc : PUT_COUNTS(out, "net", sum);
 }

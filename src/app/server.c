@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "hub/crew.h"
+#include "net/access.h"
 #include "net/static.h"
 #include <unistd.h>
 
@@ -88,6 +89,8 @@ static int create_shared(struct server *s, const struct server_options *o, char 
         rc = services_open(s->config, s->log, o->check, &s->services, error);
     if (rc == 0)
         rc = copy_pairs(s);
+    if (rc == 0)
+        rc = config_access(s->config, &s->access, error);
     if (rc == 0 && !(s->net = net_shared_create(s->tls, s->tls_count, error)))
         rc = *error ? MT_ETLS : MT_ENOMEM;
     return rc;
@@ -100,6 +103,7 @@ static void destroy_shared(struct server *s)
     services_destroy(s->services);
     if (s->net)
         net_shared_destroy(s->net);
+    access_unref(s->access);
     if (s->watchdog)
         script_watchdog_stop(s->watchdog);
     if (s->files)
@@ -146,6 +150,7 @@ static int create_workers(struct server *s, const struct server_options *o, char
         .files = s->files,
         .config = s->config,
         .net = s->net,
+        .access = s->access,
         .crew = s->crew,
         .services = s->services,
         .script = s->script,

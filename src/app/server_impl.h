@@ -19,6 +19,7 @@ struct server {
     struct watchdog *watchdog;
     struct static_root *files; /* NULL: none */
     struct net_shared *net;
+    struct access *access;     /* who may connect, as of now; one reference */
     struct hub_crew *crew;
     struct services *services;
     char *script, *library;   /* owned */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/access.h"
 #include <stdio.h>
 
 /* Logs what kept its old state, and adds it to *why unless that is NULL. */
@@ -41,20 +42,38 @@ void server_set_reload_limits(struct server *s)
                                  });
 }
 
-static void set_limits(struct worker *w, void *arg)
+/* On its way to a worker. */
+struct net_settings {
+    struct net_options limits;
+    struct access *access; /* one reference */
+};
+
+static void free_net_settings(struct net_settings *n)
 {
-    if (w)
-        worker_set_limits(w, arg);
-    mem_free(arg);
+    access_unref(n->access);
+    mem_free(n);
 }
 
-static void post_limits(struct worker *w, const struct net_options *limits)
+static void set_net_settings(struct worker *w, void *arg)
 {
-    struct net_options *copy = mem_alloc(sizeof(*copy));
-    if (copy)
-        *copy = *limits;
-    if (!copy || worker_post(w, set_limits, copy) != 0)
-        mem_free(copy);
+    struct net_settings *n = arg;
+    if (w) {
+        worker_set_limits(w, &n->limits);
+        worker_set_access(w, n->access);
+    }
+    free_net_settings(n);
+}
+
+static void post_net_settings(struct server *s, size_t worker, const struct net_options *limits)
+{
+    struct net_settings *n = mem_alloc(sizeof(*n));
+    if (n) {
+        *n = (struct net_settings){*limits, access_ref(s->access)};
+        if (worker_post(s->workers[worker], set_net_settings, n) == 0)
+            return;
+        free_net_settings(n);
+    }
+    log_error(s->log, NULL, "worker %zu goes on with the old limits and lists of addresses: out of memory", worker + 1);
 }
 
 static void apply_config(struct server *s)
@@ -70,7 +89,7 @@ static void apply_config(struct server *s)
     server_set_reload_limits(s);
     worker_read_limits(s->current, &limits);
     for (size_t i = 0; i < s->worker_count; i++)
-        post_limits(s->workers[i], &limits);
+        post_net_settings(s, i, &limits);
 }
 
 static int renew_config(struct server *s, struct buf *why)
@@ -79,10 +98,15 @@ static int renew_config(struct server *s, struct buf *why)
     char *error = NULL;
     if (!config_path(s->config))
         return 0; /* flags and environment cannot change */
+    struct access *access = NULL;
     int rc = config_reload(s->config, &fresh, &error);
+    if (rc == 0 && (rc = config_access(fresh, &access, &error)) != 0)
+        config_destroy(fresh);
     if (rc == 0) {
         config_destroy(s->current);
         s->current = fresh;
+        access_unref(s->access);
+        s->access = access;
         apply_config(s);
         log_info(s->log, NULL, "reloaded %s", config_path(fresh));
     } else {

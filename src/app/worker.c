@@ -119,6 +119,7 @@ static int create_net(struct worker *w, char **error)
         .events_arg = w->script,
         .files = wc->files,
         .shared = wc->net,
+        .access = wc->access,
         .workers = (unsigned)wc->count,
         .worker = (unsigned)w->number,
     };
@@ -373,6 +374,11 @@ void worker_set_limits(struct worker *w, const struct net_options *limits)
     net_set_options(w->net, &o);
 }
 
+void worker_set_access(struct worker *w, struct access *a)
+{
+    net_set_access(w->net, a);
+}
+
 struct dev *worker_dev(const struct worker *w)
 {
     return w->dev;
@@ -394,6 +400,8 @@ static void add_net_stats(struct net_stats *sum, const struct net_stats *n)
     sum->overflowed += n->overflowed;
     sum->malformed += n->malformed;
     sum->accept_pauses += n->accept_pauses;
+    sum->denied += n->denied;
+    sum->foreign += n->foreign;
 }
 
 static void add_script_stats(struct script_stats *sum, const struct script_stats *s)

@@ -25,6 +25,7 @@ struct worker_config {
     struct static_root *files; /* NULL: none */
     const struct config *config;
     struct net_shared *net;
+    struct access *access; /* who may connect, at the start */
     struct hub_crew *crew;
     struct services *services;
     const char *script, *library; /* library may be NULL */
@@ -75,6 +76,8 @@ void worker_settle(struct worker *w, uint64_t generation);
 void worker_drain(struct worker *w, uint64_t timeout_ms);
 /* The limits and times of `config` for what comes after. */
 void worker_set_limits(struct worker *w, const struct net_options *limits);
+/* net_set_access. */
+void worker_set_access(struct worker *w, struct access *a);
 
 struct worker_stats {
     struct net_stats net;

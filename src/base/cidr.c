@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct cidr_entry {
@@ -37,6 +38,13 @@ bool cidr_parse(struct slice text, struct cidr *out)
         bits += IP_V4_BITS;
     *out = (struct cidr){ip_network(&ip, (unsigned)bits), (unsigned)bits};
     return memcmp(&out->base, &ip, sizeof ip) == 0;
+}
+
+void cidr_text(const struct cidr *network, char out[CIDR_TEXT_SIZE])
+{
+    ip_text(&network->base, out);
+    if (network->bits < IP_BITS)
+        sprintf(out + strlen(out), "/%u", network->bits - (ip_is_v4(&network->base) ? IP_V4_BITS : 0));
 }
 
 static bool is_same(const struct cidr *a, const struct cidr *b)
@@ -108,7 +116,7 @@ static size_t leave(struct cidr_set *s, const struct cidr_entry **open, size_t d
     return depth;
 }
 
-int cidr_set_build(struct cidr_set *s)
+int cidr_set_build(struct cidr_set *s, struct cidr *twice)
 {
     const struct cidr_entry *open[IP_BITS + 1]; /* one around the other, so there are no more of them than lengths */
     static const struct ip zero;
@@ -117,8 +125,11 @@ int cidr_set_build(struct cidr_set *s)
     if (s->count)
         qsort(s->entries, s->count, sizeof *s->entries, compare);
     for (size_t i = 1; i < s->count; i++)
-        if (is_same(&s->entries[i - 1].network, &s->entries[i].network) && s->entries[i - 1].value != s->entries[i].value)
+        if (is_same(&s->entries[i - 1].network, &s->entries[i].network) && s->entries[i - 1].value != s->entries[i].value) {
+            if (twice)
+                *twice = s->entries[i].network;
             return MT_EBUSY;
+        }
     mem_free(s->ranges);
     s->range_count = 0;
     s->ranges = mem_alloc((s->count * 2 + 1) * sizeof *s->ranges);

@@ -1,7 +1,8 @@
 /* log.h - one line per event, to a file descriptor or a file, as text for people or JSON for machines.
  *
  * A line is built in memory and leaves with one write(), so lines of several threads do not mix. Thread-safe. Control
- * characters in messages and fields are escaped, so nobody can forge a line. The server itself logs no query, header or cookie;
+ * characters in messages and fields are escaped, so nobody can forge a line. The server itself logs no query, cookie or header
+ * (but Host and Origin of pages that are refused);
  * of a field whose name looks secret only *** goes out, and inside of JSON values the caller sees to that. A write that fails is
  * counted, never retried.
  */

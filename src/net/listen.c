@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LISTEN_ACCEPTS_PER_TURN = 64, LISTEN_RETRY_MS = 100, LISTEN_QUIET_MS = 10000 };
+enum { LISTEN_ACCEPTS_PER_TURN = 64, LISTEN_RETRY_MS = 100 };
 
 struct listener {
     struct net *net;
@@ -25,7 +25,7 @@ struct listener {
     int fd;
     bool secure;
     bool paused;                /* descriptors or net_options.connections ran out */
-    uint64_t quiet_until;       /* loop time until which further pauses are not logged: at the limit every close makes one */
+    struct seldom pauses;       /* lines about them: at the limit every close makes one */
     char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; empty for TCP, and where another worker does it */
     char address[160];          /* for net_address */
 };
@@ -44,12 +44,10 @@ static int listen_fail(char **error, int rc, struct slice address, const char *w
 
 static void listen_tell_pause(struct listener *l, const char *why)
 {
-    uint64_t now = loop_now(l->net->loop);
+    uint64_t unsaid;
 
-    if (now < l->quiet_until)
-        return;
-    l->quiet_until = now + LISTEN_QUIET_MS;
-    log_warn(l->net->log, NULL, "accepting pauses: %s", why);
+    if (net_tells(l->net, &l->pauses, &unsaid))
+        log_warn(l->net->log, NULL, "accepting pauses: %s", why);
 }
 
 static void listen_pause(struct listener *l, const char *why)
@@ -87,15 +85,16 @@ void listen_resume_all(struct net *n)
 
 static void accepted(struct listener *l, int fd, const struct address *peer)
 {
-    struct session *s = session_create(l->net, fd, l->secure);
     struct ip ip;
+    const struct ip *from = ip_from_sockaddr(&peer->at.any, &ip) ? &ip : NULL;
+    struct session *s = session_may_open(l->net, from) ? session_create(l->net, fd, l->secure) : NULL;
     if (!s) {
         shared_give_socket(l->net->shared);
         l->net->stats.refused++;
         close(fd);
         return;
     }
-    session_set_peer(s, ip_from_sockaddr(&peer->at.any, &ip) ? &ip : NULL);
+    session_set_peer(s, from);
     l->net->stats.accepted++;
     if (host_adopt(l->net->host, s, fd)) {
         l->net->stats.refused++;

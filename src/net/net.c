@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/access.h"
 #include "net/net_impl.h"
 
 void net_defaults(struct net_options *o)
@@ -25,9 +26,34 @@ void net_defaults(struct net_options *o)
     };
 }
 
+enum { QUIET_MS = 10000 };
+
+bool net_tells(struct net *n, struct seldom *kind, uint64_t *unsaid)
+{
+    uint64_t now = loop_now(n->loop);
+
+    if (now < kind->quiet_until) {
+        kind->unsaid++;
+        return false;
+    }
+    *unsaid = kind->unsaid;
+    *kind = (struct seldom){.quiet_until = now + QUIET_MS};
+    return true;
+}
+
 static void net_flush(void *arg)
 {
     session_turn_end(arg);
+}
+
+static int take_access(struct net *n, struct access *a, char **error)
+{
+    static const struct access_lists none;
+
+    if (!a)
+        return access_create(&none, &n->access, error);
+    n->access = access_ref(a);
+    return 0;
 }
 
 static int net_init(struct net *n, const struct net_config *c, char **error)
@@ -37,7 +63,9 @@ static int net_init(struct net *n, const struct net_config *c, char **error)
     n->read_buffer = mem_alloc(NET_READ_SIZE);
     if (!n->deflate || !n->pool || !n->read_buffer)
         return MT_ENOMEM;
-    int rc = host_create(n, error);
+    int rc = take_access(n, c->access, error);
+    if (!rc)
+        rc = host_create(n, error);
     return rc ? rc : loop_add_flush(n->loop, net_flush, n);
 }
 
@@ -89,6 +117,7 @@ void net_destroy(struct net *n)
     host_destroy(n->host);
     deflate_destroy(n->deflate);
     outbox_pool_destroy(n->pool);
+    access_unref(n->access);
     buf_fini(&n->inflated);
     buf_fini(&n->deflated);
     mem_free(n->read_buffer);

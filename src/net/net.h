@@ -7,6 +7,7 @@
 #include "net/session.h"
 #include "net/shared.h"
 
+struct access;
 struct net;
 struct static_root;
 
@@ -41,6 +42,7 @@ struct net_config {
     struct net_options options;
     struct static_root *files; /* NULL: no static files. Borrowed; may be lent to several nets */
     struct net_shared *shared; /* borrowed: what all nets of the server have in common */
+    struct access *access;     /* who may connect; the net takes a reference. NULL: everybody, and pages of this server only */
     unsigned worker, workers;  /* number of this net's worker, from 1, and how many there are. 0 and 0: the only one */
 };
 
@@ -61,12 +63,17 @@ const char *net_address(const struct net *n, size_t i);
 void net_stop_listening(struct net *n);
 /* Change the limits and times for what comes after. */
 void net_set_options(struct net *n, const struct net_options *o);
+/* Who may connect from now on; takes a reference. Connections whose client is not admitted any more, or that could not be opened
+ * now, are closed: WebSockets with 1008, others at once. */
+void net_set_access(struct net *n, struct access *a);
 size_t net_count(const struct net *n); /* sockets of this net that are open */
 struct loop *net_loop(struct net *n);
 
 /* Counters since the start, for status and tests. */
 struct net_stats {
     uint64_t accepted, refused, upgraded, closed, messages_in, messages_out, bytes_in, bytes_out, dropped, overflowed, malformed, accept_pauses;
+    uint64_t denied;  /* connections and requests from addresses that are not admitted, and connections closed by net_set_access */
+    uint64_t foreign; /* requests from pages of other origins */
 };
 void net_stats(const struct net *n, struct net_stats *out);
 #endif

@@ -15,6 +15,7 @@
 #include <openssl/ssl.h>
 #include <stdatomic.h>
 
+struct access;
 struct lws;
 struct lws_host;
 struct tls_store;
@@ -43,6 +44,12 @@ struct net_shared {
     size_t bound_count;
 };
 
+/* What strangers can make happen as often as they like is told now and then. Zeroed memory is the start. */
+struct seldom {
+    uint64_t quiet_until; /* loop time */
+    uint64_t unsaid;      /* since the last line */
+};
+
 struct net {
     struct loop *loop;
     struct log *log;
@@ -51,6 +58,8 @@ struct net {
     struct net_options options;
     struct static_root *files;      /* borrowed, NULL for none */
     struct lws_host *host;          /* owns the libwebsockets context */
+    struct access *access;          /* one reference, never NULL */
+    struct seldom denials, foreign, unclear; /* lines about addresses, origins, and proxies that name no client */
     struct net_shared *shared;      /* borrowed: certificates, addresses, the count of all sockets */
     unsigned workers;               /* nets that share, at least 1 */
     bool several;                   /* more than 1 */
@@ -136,11 +145,14 @@ struct session {
     bool write_shut : 1;         /* the write side was shut down */
     bool blocked : 1;            /* the socket takes no more bytes now */
     bool secure : 1;             /* came in through a TLS listener */
-    bool loopback : 1;
+    bool from_unix : 1;          /* the other end is a unix socket */
+    bool unix_client : 1;        /* and so is the client: no proxy has named another */
+    bool loopback : 1;           /* the client is on this machine */
     bool ping_waits : 1;         /* a ping is out and nothing was received since */
     bool served : 1;             /* at least one request was answered: idle_timeout applies */
     bool want_write : 1;         /* TLS wants POLLOUT to go on reading */
-    struct ip ip;                /* of the client; zero on unix sockets */
+    struct ip from;              /* of the other end: the client or a proxy; zero on unix sockets */
+    struct ip ip;                /* of the client, for the request at hand; zero on unix sockets */
     char peer[IP_TEXT_SIZE];     /* the same as text, or "unix" */
     char *close_reason;          /* for on_closed, NULL for none */
 };
@@ -149,8 +161,10 @@ struct session {
 /* For a socket that shared_take_socket has counted; the session gives that back. NULL when memory runs out; the caller hands fd
  * to the host. */
 struct session *session_create(struct net *n, int fd, bool secure);
-/* Who the client is: `ip` NULL is a unix socket. */
+/* Who is at the other end of the connection: `ip` NULL is a unix socket. Until a proxy says otherwise that is the client. */
 void session_set_peer(struct session *s, const struct ip *ip);
+/* Who the client is, from here on. */
+void session_set_client(struct session *s, const struct ip *ip);
 void session_start(struct session *s);                        /* plain: at once; TLS: when the handshake is done */
 void session_on_host_closed(struct session *s);               /* libwebsockets closed the socket */
 void session_mark_dirty(struct session *s);
@@ -170,7 +184,16 @@ void session_fd_event(struct loop_fd *w, int events, void *arg);
 size_t session_http_consume(struct session *s, unsigned char *data, size_t len);
 void session_http_sent(struct session *s);                    /* the outbox is empty: next piece of a file */
 void session_http_free(struct session *s);
-void session_http_fail(struct session *s, int status, const char *reason); /* answer and close */
+void session_http_fail(struct session *s, int status, const char *reason); /* the request is malformed: answer and close */
+/* Answer and close: it is understood, but may not. `head` has further header lines, each with its CRLF. */
+void session_http_refuse(struct session *s, int status, const char *head, const char *reason);
+
+/* ---- session_access.c ---- */
+/* The head of a request is there: who sent it (s->ip, s->peer and s->loopback are the client's from here on), and may they? False:
+ * it was refused. Whatever else depends on the client's address belongs behind this. */
+bool session_admit(struct session *s);
+/* A connection from a stranger, before anything else: false when it is to be closed at once, unanswered. */
+bool session_may_open(struct net *n, const struct ip *peer);
 
 /* ---- session_ws.c ---- */
 size_t session_ws_consume(struct session *s, unsigned char *data, size_t len);
@@ -178,6 +201,10 @@ void session_ws_opened(struct session *s);
 void session_ws_timer(struct session *s);
 void session_ws_fail(struct session *s, unsigned code, const char *reason); /* the peer broke a rule: close frame, then linger */
 void session_ws_sent(struct session *s);                      /* the outbox is empty: tell of dropped messages */
+
+/* ---- net.c ---- */
+/* Whether to write a line now, at most one in ten seconds; then *unsaid are those that were left out before it. */
+bool net_tells(struct net *n, struct seldom *kind, uint64_t *unsaid);
 
 /* ---- listen.c ---- */
 void listen_close_all(struct net *n);

@@ -38,6 +38,14 @@ struct session *session_create(struct net *n, int fd, bool secure)
 
 void session_set_peer(struct session *s, const struct ip *ip)
 {
+    s->from_unix = !ip;
+    s->from = ip ? *ip : (struct ip){{0}};
+    session_set_client(s, ip);
+}
+
+void session_set_client(struct session *s, const struct ip *ip)
+{
+    s->unix_client = !ip;
     s->loopback = !ip || ip_is_loopback(ip);
     s->ip = ip ? *ip : (struct ip){{0}};
     if (ip)

@@ -110,19 +110,23 @@ int session_respond(struct session *s, int status, struct slice head, struct sli
 
 void session_http_fail(struct session *s, int status, const char *reason)
 {
-    struct buf out = {0};
-    static const char plain[] = "Content-Type: text/plain; charset=utf-8\r\n";
-    const char *extra = status == 426   ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
-                        : status == 405 ? "Allow: GET\r\n"
-                                        : "";
+    const char *head = status == 426   ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
+                       : status == 405 ? "Allow: GET\r\n"
+                                       : "";
 
     s->net->stats.malformed++;
+    session_http_refuse(s, status, head, reason);
+}
+
+void session_http_refuse(struct session *s, int status, const char *head, const char *reason)
+{
+    struct buf out = {0}, answer = {0};
+
     if (s->exchange)
         s->exchange->keep_alive = false;
-    buf_add_text(&out, plain);
-    buf_add_text(&out, extra);
-    struct buf answer = {0};
-    int rc = put_head(s, &answer, status, buf_slice(&out), (long long)strlen(reason) + 1);
+    int rc = buf_addf(&out, "Content-Type: text/plain; charset=utf-8\r\n%s", head);
+    if (!rc)
+        rc = put_head(s, &answer, status, buf_slice(&out), (long long)strlen(reason) + 1);
     if (!rc && !is_head_request(s))
         rc = buf_addf(&answer, "%s\n", reason);
     if (!rc)
@@ -375,6 +379,8 @@ static void head_done(struct session *s, bool more)
     const char *reason = "";
 
     e->keep_alive = r->keep_alive;
+    if (!session_admit(s))
+        return;
     /* also without Connection: upgrade, which such a client forgot: it hears so instead of getting a page */
     if (http_has_token(r, SLICE("Upgrade"), SLICE("websocket"))) {
         int status = upgrade_check(r, &reason);

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+import abuse
 import reload
 import wait
 import writes
@@ -57,8 +58,11 @@ SCENARIOS = (
     Scenario("wait", "Echo with one more call in its handler, 100 connections, 16 messages of 32 bytes in flight on each", "echoes",
              "wait", ("echo", "--connections", "100", "--window", "16")),
     Scenario("writes", "2,000 echoes a second while others write to the store", "", "writes", ()),
+    Scenario("abuse", "A chat of 100 people beside 200 hostile clients", "", "abuse", ()),
     Scenario("reload", "Reloads of a script while its rooms are busy", "", "reload", ()),
 )
+
+OWN_WAYS = {"abuse": abuse, "reload": reload, "wait": wait, "writes": writes}  # of measuring, each in a file of its own
 
 
 class Servers:
@@ -208,12 +212,10 @@ class Bench:
 
     def run(self, scenario, names):
         """{server: [results]}, one per round, the servers taking turns."""
-        if scenario.mode == "reload":
-            return reload.run(self, progress)
-        if scenario.mode == "writes":
-            return writes.run(self, progress)
         if scenario.mode == "wait":
             return wait.run(self, scenario, progress)
+        if scenario.mode in OWN_WAYS:
+            return OWN_WAYS[scenario.mode].run(self, progress)
         names = [n for n in names if n in scenario.also or n not in WORKERS]
         results = {name: [] for name in names}
         for number in range(self.options.rounds):
@@ -279,8 +281,8 @@ def idle_rows(results):
 
 
 def table_of(scenario, results):
-    if scenario.mode in ("reload", "wait", "writes"):
-        return list({"reload": reload, "wait": wait, "writes": writes}[scenario.mode].rows(results))
+    if scenario.mode in OWN_WAYS:
+        return list(OWN_WAYS[scenario.mode].rows(results))
     return list(idle_rows(results) if scenario.name == "idle" else rate_rows(scenario, results))
 
 

@@ -62,6 +62,7 @@ static void texts_of_networks(void **state)
     static const char *const good[] = {"10.0.0.0/8", "0.0.0.0/0", "1.2.3.4", "1.2.3.4/32", "::/0", "2001:db8::/33", "::1", "::1/128"};
     static const char *const bad[] = {"10.0.0.1/8", "10.0.0.0/33", "::/129", "10.0.0.0/", "/8", "10.0.0.0/8/8", "10.0.0.0/-1",
                                       "10.0.0.0/ 8", "2001:db8::1/64", "10/8", ""};
+    char text[CIDR_TEXT_SIZE];
     struct cidr c;
 
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -71,6 +72,25 @@ static void texts_of_networks(void **state)
             fail_msg("%s was taken for a network", bad[i]);
     assert_true(cidr_parse(SLICE("10.0.0.0/8"), &c));
     assert_int_equal(c.bits, 104);
+    assert_false(cidr_parse(SLICE("nonsense"), &c));
+    assert_int_equal(c.bits, 104);
+    assert_false(cidr_parse(SLICE("2001:db8::1/64"), &c)); /* what was meant */
+    cidr_text(&c, text);
+    assert_string_equal(text, "2001:db8::/64");
+}
+
+static void networks_as_text(void **state)
+{
+    static const char *const same[] = {"10.0.0.0/8", "0.0.0.0/0", "1.2.3.4", "::/0", "2001:db8::/33", "::1",
+                                       "2001:db8:1234:5678:9abc:def0:1234:5670/124"};
+    char text[CIDR_TEXT_SIZE];
+    struct cidr c;
+
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        assert_true(cidr_parse(slice_of(same[i]), &c));
+        cidr_text(&c, text);
+        assert_string_equal(text, same[i]);
+    }
 }
 
 static void add(struct cidr_set *s, const char *text, int value)
@@ -100,7 +120,7 @@ static void the_smallest_network_counts(void **state)
     add(&s, "2001:db8::/32", 8);
     add(&s, "2001:db8::/48", 9);
     assert_int_equal(find(&s, "10.0.0.0"), -1); /* not built yet: empty */
-    assert_int_equal(cidr_set_build(&s), 0);
+    assert_int_equal(cidr_set_build(&s, NULL), 0);
     assert_int_equal(find(&s, "9.255.255.255"), -1);
     assert_int_equal(find(&s, "10.0.0.0"), 1);
     assert_int_equal(find(&s, "10.1.0.0"), 2);
@@ -123,20 +143,24 @@ static void the_smallest_network_counts(void **state)
 static void everything_and_nothing(void **state)
 {
     struct cidr_set s = {0};
+    struct cidr twice;
+    char text[CIDR_TEXT_SIZE];
 
-    assert_int_equal(cidr_set_build(&s), 0);
+    assert_int_equal(cidr_set_build(&s, NULL), 0);
     assert_int_equal(find(&s, "::"), -1);
     add(&s, "::/0", 1);
     add(&s, "0.0.0.0/0", 2);
-    assert_int_equal(cidr_set_build(&s), 0);
+    assert_int_equal(cidr_set_build(&s, NULL), 0);
     assert_int_equal(find(&s, "::"), 1);
     assert_int_equal(find(&s, "0.0.0.0"), 2);
     assert_int_equal(find(&s, "255.255.255.255"), 2);
     assert_int_equal(find(&s, "ffff::"), 1);
     add(&s, "0.0.0.0/0", 2); /* twice the same is no contradiction */
-    assert_int_equal(cidr_set_build(&s), 0);
+    assert_int_equal(cidr_set_build(&s, NULL), 0);
     add(&s, "0.0.0.0/0", 3);
-    assert_int_equal(cidr_set_build(&s), MT_EBUSY);
+    assert_int_equal(cidr_set_build(&s, &twice), MT_EBUSY);
+    cidr_text(&twice, text);
+    assert_string_equal(text, "0.0.0.0/0");
     cidr_set_fini(&s);
 }
 
@@ -170,7 +194,7 @@ static void agrees_with_a_scan(void **state)
         networks[i].base = ip_network(&ip, networks[i].bits);
         assert_int_equal(cidr_set_add(&s, &networks[i], (int)networks[i].bits), 0);
     }
-    assert_int_equal(cidr_set_build(&s), 0);
+    assert_int_equal(cidr_set_build(&s, NULL), 0);
     for (int i = 0; i < ADDRESSES; i++) {
         struct ip ip;
         memset(ip.bytes, 0xff, 13);
@@ -186,7 +210,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_of_addresses),          cmocka_unit_test(sockets_and_text_agree),
-        cmocka_unit_test(texts_of_networks),           cmocka_unit_test(the_smallest_network_counts),
+        cmocka_unit_test(texts_of_networks),
+        cmocka_unit_test(networks_as_text),           cmocka_unit_test(the_smallest_network_counts),
         cmocka_unit_test(everything_and_nothing),      cmocka_unit_test(agrees_with_a_scan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
