@@ -166,7 +166,7 @@ def test_endless_where_no_client_waits(serve, connect):
     function app.on.shape() tide.check(1, loop) end
     function app.on.fine() return { ok = true } end
     return app""", settings={"script.time": 0.05, "on_error": "keep"})
-    assert fetch(server.address, "/connect", {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+    assert fetch(server.address, "/connect", headers={"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
                                               "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}).status == 500
     ws = connect(server)
     closing = connect(server, "/close")
@@ -211,9 +211,9 @@ def test_memory_limit_in_every_way(serve, connect, way):
     for _ in range(2):
         assert call(ws, "grow")["code"] == "internal"
         assert call(ws, "forget")["data"] == {"ok": True}
-    line = server.log.wait(r"ERROR.*on\.grow")
+    server.log.wait(r"ERROR on: .*conn=c\w+ .*version=\w{8}")
     assert "not enough memory" in server.log.text() or way in ("pcall", "recursion")
-    assert "app.lua" in server.log.text() and line
+    server.log.wait(r"app\.lua:4: in ")
     assert server.rss() < 400 << 20
 
 
