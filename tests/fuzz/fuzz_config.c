@@ -1,5 +1,5 @@
-/* fuzz_config.c - any text as a configuration: as moontide.conf.lua, as key=value lines, as environment variables. What is taken must
- * be within the range of its key, and the rest is refused with a sentence. */
+/* fuzz_config.c - any text as a configuration: as moontide.conf.lua, as key=value lines, as environment variables. What is taken
+ * must be within the range of its key, and the rest is refused with a sentence. */
 #include "app/config.h"
 #include "base/err.h"
 #include "base/mem.h"

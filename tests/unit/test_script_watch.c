@@ -166,7 +166,7 @@ static void test_sources(void **state)
 {
     struct fake *f = *state;
 
-    expect_kill(f, "load(('a=a '):rep(1e7)) loop()");
+    expect_kill(f, "load(('a=a '):rep(3e6)) loop()");
     expect_kill(f, "load('return ' .. ('{'):rep(1e7)) load(('-'):rep(1e7)) loop()");
     expect_kill(f, "while true do load(function() return '' .. 'x = 1 ' end) end");
     expect_kill(f, "local names = {} for i = 1, 190 do names[i] = 'n' .. i end\n"
