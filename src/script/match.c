@@ -36,7 +36,7 @@ static const char *item_end(struct match *m, const char *p)
         if (*p++ == '%' && p < m->pattern_end)
             p++;
     } while (p >= m->pattern_end || *p != ']');
-    pace_step(m->L, &m->pace, (size_t)(p - start));
+    meter_step(m->L, &m->meter, (size_t)(p - start));
     return p + 1;
 }
 
@@ -122,7 +122,7 @@ static bool takes(struct match *m, const char *s, const char *p, const char *ep)
     case '%':
         return is_in_class(c, byte_at(p + 1));
     case '[':
-        pace_step(m->L, &m->pace, (size_t)(ep - p));
+        meter_step(m->L, &m->meter, (size_t)(ep - p));
         return is_in_set(c, p, ep - 1);
     default:
         return byte_at(p) == c;
@@ -137,7 +137,7 @@ static const char *most_first(struct match *m, const char *s, const char *p, con
     const char *at = s, *e;
 
     for (; takes(m, at, p, ep); at++)
-        pace_step(m->L, &m->pace, 1);
+        meter_step(m->L, &m->meter, 1);
     while ((e = match_at(m, at, ep + 1)) == NULL && at > s)
         at--;
     return e;
@@ -200,7 +200,7 @@ static const char *same_again(struct match *m, const char *s, int digit)
     len = (size_t)m->captures[i].len; /* of a position: too large for any subject */
     if ((size_t)(m->end - s) < len)
         return NULL;
-    pace_step(m->L, &m->pace, len);
+    meter_step(m->L, &m->meter, len);
     return memcmp(m->captures[i].start, s, len) == 0 ? s + len : NULL;
 }
 
@@ -217,7 +217,7 @@ static const char *balanced(struct match *m, const char *s, const char *p)
     if (s >= m->end || *s != first)
         return NULL;
     while (++s < m->end) {
-        pace_step(m->L, &m->pace, 1);
+        meter_step(m->L, &m->meter, 1);
         if (*s == last) {
             if (--open == 0)
                 return s + 1;
@@ -237,7 +237,7 @@ static const char *at_border(struct match *m, const char *s, const char *p)
     if (*p != '[')
         luaL_error(m->L, "missing '[' after '%%f' in pattern");
     ep = item_end(m, p);
-    pace_step(m->L, &m->pace, (size_t)(ep - p));
+    meter_step(m->L, &m->meter, (size_t)(ep - p));
     return !is_in_set(before, p, ep - 1) && is_in_set(byte_at(s), p, ep - 1) ? ep : NULL; /* at the end of the subject: NUL */
 }
 
@@ -315,7 +315,7 @@ static const char *match_rest(struct match *m, const char *s, const char *p)
     int took;
 
     while (p < m->pattern_end) {
-        pace_step(m->L, &m->pace, STEP);
+        meter_step(m->L, &m->meter, STEP);
         switch (*p) {
         case '(':
             return p[1] == ')' ? begin_capture(m, s, p + 2, POSITION) : begin_capture(m, s, p + 1, OPEN);

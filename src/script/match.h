@@ -4,7 +4,7 @@
 #ifndef MT_SCRIPT_MATCH_H
 #define MT_SCRIPT_MATCH_H
 #include "base/slice.h"
-#include "script/pace.h"
+#include "script/meter.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -15,7 +15,7 @@ struct match {
     lua_State *L;              /* where errors are raised and kills arrive */
     const char *subject, *end; /* what is searched */
     const char *pattern_end;
-    struct pace pace;
+    struct meter meter;
     int depth; /* match_at inside of match_at */
     int count; /* captures so far */
     struct {
@@ -25,7 +25,7 @@ struct match {
 };
 
 /* Where the match of the pattern from `p` on ends that begins at `s`, NULL for none. A pattern's leading ^ is the caller's.
- * Raises for patterns that are malformed or too deep; ends with the script (pace.h). */
+ * Raises for patterns that are malformed or too deep; ends with the script (meter.h). */
 const char *match_at(struct match *m, const char *s, const char *p);
 /* Before another match_at at another place. */
 static inline void match_again(struct match *m)

@@ -6,7 +6,7 @@
 #include "script/sandbox.h"
 
 #include "script/modules.h"
-#include "script/pace.h"
+#include "script/meter.h"
 #include "script/protect.h"
 #include "script/traceback.h"
 #include "script/vm.h"
@@ -65,7 +65,7 @@ static const char *read_text(lua_State *L, void *arg, size_t *size)
     struct source *source = arg;
     const char *piece = source->text;
 
-    pace_look(L);
+    meter_look(L);
     *size = source->len < PIECE_BYTES ? source->len : PIECE_BYTES;
     source->text += *size;
     source->len -= *size;

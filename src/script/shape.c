@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
-#include "script/pace.h"
+#include "script/meter.h"
 #include "script/path.h"
 #include "script/shape_node.h"
 #include "script/state.h"
@@ -28,7 +28,7 @@ struct compiler {
     int value_count;  /* values in it */
     const char *what; /* beginning of every message */
     int depth;
-    struct pace pace;
+    struct meter meter;
 };
 
 static const char *const kind_names[] = {"any",    "boolean", "integer",
@@ -308,7 +308,7 @@ static struct shape_node *compile_node(struct compiler *c, int index, const stru
     struct shape_node *node = NULL;
     int top = lua_gettop(c->L);
 
-    pace_step(c->L, &c->pace, PACE_UNITS / 64); /* microseconds */
+    meter_step(c->L, &c->meter, METER_UNITS / 64); /* microseconds */
     switch (lua_type(c->L, index)) {
     case LUA_TSTRING:
         node = compile_text(c, index, path);

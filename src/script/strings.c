@@ -159,7 +159,7 @@ static void add_text(struct match *m, luaL_Buffer *b, const char *s, const char 
     size_t len;
     const char *text = lua_tolstring(L, AT_REPLACEMENT, &len), *end = text + len, *mark;
 
-    pace_step(L, &m->pace, len);
+    meter_step(L, &m->meter, len);
     for (; (mark = memchr(text, '%', (size_t)(end - text))) != NULL; text = mark + 2) {
         luaL_addlstring(b, text, (size_t)(mark - text));
         if (mark[1] == '%') {

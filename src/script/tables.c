@@ -3,7 +3,7 @@
  */
 #include "script/tables.h"
 
-#include "script/pace.h"
+#include "script/meter.h"
 
 #include <lauxlib.h>
 #include <limits.h>
@@ -45,16 +45,16 @@ static lua_Integer check_length(lua_State *L, int arg, int uses)
 /* ---- insert, remove, move ---- */
 
 /* t[to] = t[from] */
-static void copy_item(lua_State *L, struct pace *pace, lua_Integer from, lua_Integer to)
+static void copy_item(lua_State *L, struct meter *meter, lua_Integer from, lua_Integer to)
 {
-    pace_step(L, pace, PACE_ITEM);
+    meter_step(L, meter, METER_ITEM);
     lua_geti(L, 1, from);
     lua_seti(L, 1, to);
 }
 
 static int l_insert(lua_State *L)
 {
-    struct pace pace = {0};
+    struct meter meter = {0};
     lua_Integer end = (lua_Integer)((lua_Unsigned)check_length(L, 1, READS | WRITES) + 1), at = end;
 
     switch (lua_gettop(L)) {
@@ -64,7 +64,7 @@ static int l_insert(lua_State *L)
         at = luaL_checkinteger(L, 2);
         luaL_argcheck(L, (lua_Unsigned)at - 1u < (lua_Unsigned)end, 2, "position out of bounds");
         for (lua_Integer i = end; i > at; i--)
-            copy_item(L, &pace, i - 1, i);
+            copy_item(L, &meter, i - 1, i);
         break;
     default:
         return luaL_error(L, "wrong number of arguments to 'insert'");
@@ -75,14 +75,14 @@ static int l_insert(lua_State *L)
 
 static int l_remove(lua_State *L)
 {
-    struct pace pace = {0};
+    struct meter meter = {0};
     lua_Integer size = check_length(L, 1, READS | WRITES), at = luaL_optinteger(L, 2, size);
 
     if (at != size)
         luaL_argcheck(L, (lua_Unsigned)at - 1u <= (lua_Unsigned)size, 2, "position out of bounds");
     lua_geti(L, 1, at);
     for (; at < size; at++)
-        copy_item(L, &pace, at + 1, at);
+        copy_item(L, &meter, at + 1, at);
     lua_pushnil(L);
     lua_seti(L, 1, at);
     return 1;
@@ -96,7 +96,7 @@ static bool overlaps(lua_State *L, lua_Integer from, lua_Integer last, lua_Integ
 
 static int l_move(lua_State *L)
 {
-    struct pace pace = {0};
+    struct meter meter = {0};
     lua_Integer from = luaL_checkinteger(L, 2), last = luaL_checkinteger(L, 3), to = luaL_checkinteger(L, 4);
     int target = lua_isnoneornil(L, 5) ? 1 : 5;
     bool backwards;
@@ -110,7 +110,7 @@ static int l_move(lua_State *L)
         for (lua_Integer n = last - from, i = 0; i <= n; i++) {
             lua_Integer item = backwards ? n - i : i;
 
-            pace_step(L, &pace, PACE_ITEM);
+            meter_step(L, &meter, METER_ITEM);
             lua_geti(L, 1, from + item);
             lua_seti(L, target, to + item);
         }
@@ -121,9 +121,9 @@ static int l_move(lua_State *L)
 
 /* ---- concat, unpack ---- */
 
-static void add_item(lua_State *L, luaL_Buffer *b, struct pace *pace, lua_Integer i)
+static void add_item(lua_State *L, luaL_Buffer *b, struct meter *meter, lua_Integer i)
 {
-    pace_step(L, pace, PACE_ITEM);
+    meter_step(L, meter, METER_ITEM);
     lua_geti(L, 1, i);
     if (!lua_isstring(L, -1))
         luaL_error(L, "invalid value (%s) at index %I in table for 'concat'", luaL_typename(L, -1), (LUAI_UACINT)i);
@@ -132,7 +132,7 @@ static void add_item(lua_State *L, luaL_Buffer *b, struct pace *pace, lua_Intege
 
 static int l_concat(lua_State *L)
 {
-    struct pace pace = {0};
+    struct meter meter = {0};
     lua_Integer last = check_length(L, 1, READS), i;
     size_t len;
     const char *between = luaL_optlstring(L, 2, "", &len);
@@ -142,18 +142,18 @@ static int l_concat(lua_State *L)
     last = luaL_optinteger(L, 4, last);
     luaL_buffinit(L, &b);
     for (; i < last; i++) {
-        add_item(L, &b, &pace, i);
+        add_item(L, &b, &meter, i);
         luaL_addlstring(&b, between, len);
     }
     if (i == last)
-        add_item(L, &b, &pace, i);
+        add_item(L, &b, &meter, i);
     luaL_pushresult(&b);
     return 1;
 }
 
 static int l_unpack(lua_State *L)
 {
-    struct pace pace = {0};
+    struct meter meter = {0};
     lua_Integer i = luaL_optinteger(L, 2, 1), last = lua_isnoneornil(L, 3) ? luaL_len(L, 1) : luaL_checkinteger(L, 3);
     lua_Unsigned n = (lua_Unsigned)last - (lua_Unsigned)i;
 
@@ -162,7 +162,7 @@ static int l_unpack(lua_State *L)
     if (n >= INT_MAX || !lua_checkstack(L, (int)++n))
         return luaL_error(L, "too many results to unpack");
     for (; i < last; i++) {
-        pace_step(L, &pace, PACE_ITEM);
+        meter_step(L, &meter, METER_ITEM);
         lua_geti(L, 1, i);
     }
     lua_geti(L, 1, last);

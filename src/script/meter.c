@@ -1,10 +1,10 @@
-/* pace.c - see pace.h. */
-#include "script/pace.h"
+/* meter.c - see meter.h. */
+#include "script/meter.h"
 
 #include "script/state.h"
 #include "script/watch.h"
 
-void pace_look(lua_State *L)
+void meter_look(lua_State *L)
 {
     if (script_is_ending(L)) {
         watch_note(L);
