@@ -7,7 +7,7 @@ files["tests/e2e/apps/j_seed.lua"] = { ignore = { "631" } } -- stays byte for by
 -- what run.c and support.lua give to each test of the script API
 files["tests/lua"] = {
   globals = {
-    "app", "file", "reload", "connect", "http", "advance", "logged", "registered", "decode", "encode", "null", "expect", "expect_nothing",
+    "app", "file", "reload", "connect", "http", "advance", "logged", "forget", "failing", "registered", "decode", "encode", "null", "expect", "expect_nothing",
     "send", "open", "load_app", "expect_error", "inside", "more", "waiting", "await",
   },
   ignore = { "411", "421", "631" }, -- a test after the other with the same names; code in strings is long

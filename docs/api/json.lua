@@ -6,12 +6,13 @@
 ---that is written as `[]` again, and so do all lists that this API returns. Tables are read raw, metamethods do not run. At most
 ---128 levels deep.
 ---
----`require "cjson"` gives lua-cjson itself, where that module is installed, with its own habits.
+---`require "cjson"` and `require "cjson.safe"` give the same functions in the shape of lua-cjson: `encode`, `decode` and `null`; what fails
+---is raised, or returned as nil and a message by the second. lua-cjson itself is not used: it takes memory outside of `script.memory`.
 ---@class moontide.json
 local json = {}
 
 ---Raises: for what JSON cannot hold (functions, NaN, mixed keys, text that is not UTF-8, tables in themselves), with the place in
----it; and past 64 MiB.
+---it; and past 16 MiB.
 ---@param value any # nil is written as null
 ---@return string text # without line breaks
 function json.encode(value) end

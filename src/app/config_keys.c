@@ -6,7 +6,7 @@ static const char *const formats[] = {"text", "json", NULL};
 static const char *const on_error[] = {"close", "keep", NULL};
 static const char *const client_certificates[] = {"off", "optional", "required", NULL};
 static const char *const exceeded[] = {"delay", "close", NULL};
-static const char *const libraries[] = {"io", "os", "debug", "package", NULL};
+static const char *const libraries[] = {"io", "os", "process", "debug", "package", NULL};
 
 enum { KILO = 1024, MEGA = 1024 * 1024 };
 #define GIGA 1073741824.0
@@ -123,7 +123,9 @@ const struct config_key config_keys[CONFIG_COUNT] = {
                 "cancelled. 0 is for ever."},
     [CONFIG_SANDBOX_ALLOW] = {.name = "sandbox.allow",
         .type = CONFIG_LIST, .initial = "", .choices = libraries,
-        .help = "Lua libraries to open to scripts although they reach outside of the server."},
+        .help = "What to open to scripts although it reaches outside of the server: io (files; they block), os (getenv, remove, "
+                "rename, tmpname), process (os.execute, io.popen), package (C modules), debug. The last three can do all that "
+                "the server can."},
     [CONFIG_STORE_FILE] = {.name = "store.file",
         .type = CONFIG_STRING, .initial = "",
         .help = "The file in which `tide.store` keeps what it is given (SQLite), made when it is not there; one server at a time. "

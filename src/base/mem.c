@@ -29,6 +29,11 @@ void mem_fail_at(unsigned long n)
     fail_in = n;
 }
 
+unsigned long mem_fail_left(void)
+{
+    return fail_in;
+}
+
 /* Size 0 becomes 1 everywhere: NULL has to mean "no memory" and nothing else. */
 void *mem_alloc(size_t size)
 {

@@ -16,6 +16,8 @@ void mem_free(void *ptr);
 char *mem_strdup(const char *text, size_t len);
 /* Tests only: the n-th allocation of this thread from now on fails, once (0 = never). */
 void mem_fail_at(unsigned long n);
+/* Tests only: how many allocations are left until that one; 0 once it has failed. */
+unsigned long mem_fail_left(void);
 /* Tests only: the n-th allocation of this thread and all after it fail, until mem_fail_from(0). */
 void mem_fail_from(unsigned long n);
 #endif

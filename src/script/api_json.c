@@ -36,6 +36,51 @@ static int l_json_decode(lua_State *L)
     return 1;
 }
 
+/* ---- the same as scripts know it from lua-cjson ---- */
+
+/* Upvalue: whether failures are returned (cjson.safe) or raised. */
+static int fail_cjson(lua_State *L, const char *why)
+{
+    if (!lua_toboolean(L, lua_upvalueindex(1)))
+        return luaL_error(L, "%s", why);
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+}
+
+static int l_cjson_encode(lua_State *L)
+{
+    struct script *s = script_of(L);
+    const char *why;
+
+    luaL_checkany(L, 1);
+    s->scratch.len = 0;
+    if (json_encode_as(L, 1, "value", &s->scratch, &why) != 0)
+        return fail_cjson(L, why);
+    return api_push_scratch(L);
+}
+
+static int l_cjson_decode(lua_State *L)
+{
+    size_t len;
+    const char *why, *text = luaL_checklstring(L, 1, &len);
+
+    if (len > JSON_DECODED_MAX)
+        return fail_cjson(L, "JSON of more than 16 MiB");
+    return json_decode(L, text, len, &why) == 0 ? 1 : fail_cjson(L, why);
+}
+
+void api_json_push_cjson(lua_State *L, bool safe)
+{
+    static const luaL_Reg functions[] = {{"encode", l_cjson_encode}, {"decode", l_cjson_decode}, {NULL, NULL}};
+
+    luaL_newlibtable(L, functions);
+    lua_pushboolean(L, safe);
+    luaL_setfuncs(L, functions, 1);
+    json_push_null(L);
+    lua_setfield(L, -2, "null");
+}
+
 /* json.array(t) -> t, which is written as a list even while it is empty. */
 static int l_json_array(lua_State *L)
 {

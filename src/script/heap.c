@@ -22,6 +22,7 @@
 #endif
 
 enum { CLASS_STEP = 16, CLASS_EXTRA = 8, KEEP_BYTES = 64 * 1024, FRAME_BYTES = 4096, RESERVE_BYTES = 64 * 1024 };
+enum { BLOCK_SHARE = 4, BLOCK_BYTES = 32 << 20, STRING_SHARE = 16, STRING_BYTES = 16 << 20, BLOCK_HEAD = 4096 };
 
 struct heap_block {
     struct heap_block *next;
@@ -75,6 +76,15 @@ static void *change(void *ptr, size_t old_size, size_t new_size)
     return rounded(old_size) == rounded(new_size) ? ptr : mem_resize(ptr, rounded(new_size));
 }
 
+/* The largest block that a script may have. What the libraries of Lua do with a string or a table in one go takes a time that
+ * grows with it, and nothing can interrupt most of that. */
+static size_t block_limit(const struct heap *h, bool string)
+{
+    size_t share = h->limit / (string ? STRING_SHARE : BLOCK_SHARE), least = string ? STRING_BYTES : BLOCK_BYTES;
+
+    return (share < least ? least : share) + BLOCK_HEAD;
+}
+
 /* Above the limit there is a little room for what a running function needs besides objects: frames and stack. The collector calls
  * finalizers at any time, and one that cannot be called leaks what its object holds in C. */
 static size_t limit_for(const struct heap *h, const void *ptr, size_t old_size, size_t new_size)
@@ -96,7 +106,9 @@ void *heap_alloc(void *heap, void *ptr, size_t old_size, size_t new_size)
         h->used -= old;
         return NULL;
     }
-    if (new_size > old && h->core == 0 && h->used + (new_size - old) > limit_for(h, ptr, old_size, new_size))
+    if (new_size > old && h->core == 0 &&
+        (new_size > block_limit(h, !ptr && old_size == LUA_TSTRING) ||
+         h->used + (new_size - old) > limit_for(h, ptr, old_size, new_size)))
         return NULL;
     block = ptr ? change(ptr, old, new_size) : take(h, new_size);
     if (!block)

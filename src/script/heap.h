@@ -1,8 +1,8 @@
 /* heap.h - the memory of one VM: a limit for scripts, and a stock of small blocks.
  *
  * Scripts make and drop small objects all the time, above all strings that live for one message. The collector frees them in
- * bursts of hundreds, which malloc's own cache (seven blocks of a size) cannot hold. So freed small blocks are kept by size, up to a bound
- * per size, and the rest goes back to malloc. Used on the worker's thread only.
+ * bursts of hundreds, which malloc's own cache (seven blocks of a size) cannot hold. So freed small blocks are kept by size, up
+ * to a bound per size, and the rest goes back to malloc. Used on the worker's thread only.
  */
 #ifndef MT_SCRIPT_HEAP_H
 #define MT_SCRIPT_HEAP_H
@@ -24,7 +24,8 @@ struct heap {
     } kept[HEAP_CLASSES];
 };
 
-/* A lua_Alloc; `heap` is the struct heap. NULL past the limit and when memory runs out. A new lua_State is zeroed. */
+/* A lua_Alloc; `heap` is the struct heap. NULL past the limit, for one block of more than a quarter of it (32 MiB at least), and
+ * when memory runs out. A new lua_State is zeroed. */
 void *heap_alloc(void *heap, void *ptr, size_t old_size, size_t new_size);
 /* Give everything that is kept back to malloc. */
 void heap_fini(struct heap *h);

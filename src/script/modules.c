@@ -1,6 +1,7 @@
 /* modules.c - reads and compiles sources, finds modules. */
 #include "script/modules.h"
 
+#include "script/api_json.h"
 #include "script/lint.h"
 #include "script/sandbox.h"
 #include "script/sources.h"
@@ -160,27 +161,19 @@ static int push_c_module(lua_State *L, const char *name)
     return 1;
 }
 
-/* lua-cjson with settings of its own for this version, native modules of the embedding program. Pushes the module. */
+/* Native modules of the embedding program, and tide.json in the shape of lua-cjson. Pushes the module. */
 static int push_native(lua_State *L, const char *name)
 {
     const struct script_config *c = &script_of(L)->config;
-    bool cjson = strcmp(name, "cjson") == 0 || strcmp(name, "cjson.safe") == 0;
 
-    for (size_t i = 0; !cjson && i < c->module_count; i++)
+    for (size_t i = 0; i < c->module_count; i++)
         if (strcmp(name, c->modules[i].name) == 0) {
             vm_push_library(L, name);
             return 1;
         }
-    if (!cjson)
+    if (strcmp(name, "cjson") != 0 && strcmp(name, "cjson.safe") != 0)
         return 0;
-    vm_push_library(L, name);
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        return 0;
-    }
-    lua_getfield(L, -1, "new");
-    lua_call(L, 0, 1);
-    lua_remove(L, -2);
+    api_json_push_cjson(L, strcmp(name, "cjson.safe") == 0);
     return 1;
 }
 

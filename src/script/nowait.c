@@ -6,11 +6,13 @@
 
 #include <lauxlib.h>
 
+enum { LEVELS_MAX = 200 }; /* each look walks there from the top: behind a deep recursion that would take seconds */
+
 /* The innermost C function with a name on the stack that Lua cannot leave and come back to, as its caller names it; NULL when
  * none has one. `call` keeps the text. */
 static const char *find_c_function(lua_State *L, lua_Debug *call)
 {
-    for (int level = 1; lua_getstack(L, level, call); level++) {
+    for (int level = 1; level <= LEVELS_MAX && lua_getstack(L, level, call); level++) {
         bool passes;
 
         lua_getinfo(L, "Snf", call);

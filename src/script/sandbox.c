@@ -6,6 +6,7 @@
 #include "script/sandbox.h"
 
 #include "script/modules.h"
+#include "script/meter.h"
 #include "script/protect.h"
 #include "script/traceback.h"
 #include "script/vm.h"
@@ -51,27 +52,72 @@ static int l_collectgarbage(lua_State *L)
     return 1;
 }
 
-/* load(chunk, name, mode, env): text only, in the version's own globals. Upvalues: the real load, the environment. */
+/* What load() compiles, in pieces: the parser cannot be interrupted, but asks for the next one often enough. */
+struct source {
+    const char *text; /* the rest of a chunk given as text; NULL: a function gives it */
+    size_t len;
+};
+
+enum { PIECE_BYTES = 1024, AT_CHUNK = 1, AT_NAME = 2, AT_MODE = 3, AT_ENV = 4, AT_PIECE = 5 };
+
+static const char *read_text(lua_State *L, void *arg, size_t *size)
+{
+    struct source *source = arg;
+    const char *piece = source->text;
+
+    meter_look(L);
+    *size = source->len < PIECE_BYTES ? source->len : PIECE_BYTES;
+    source->text += *size;
+    source->len -= *size;
+    return *size ? piece : NULL;
+}
+
+static const char *read_function(lua_State *L, void *arg, size_t *size)
+{
+    luaL_checkstack(L, 2, "too many nested functions");
+    lua_pushvalue(L, AT_CHUNK);
+    lua_call(L, 0, 1);
+    *size = 0;
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return NULL;
+    }
+    if (!lua_isstring(L, -1))
+        luaL_error(L, "reader function must return a string");
+    lua_replace(L, AT_PIECE); /* the parser reads it until it asks for the next */
+    return lua_tolstring(L, AT_PIECE, size);
+}
+
+/* load(chunk, name, mode, env): text only, in the version's own globals. Upvalue: the environment. */
 static int l_load(lua_State *L)
 {
-    bool has_env = lua_gettop(L) >= 4;
+    bool has_env = lua_gettop(L) >= AT_ENV;
+    struct source source = {0};
+    const char *name;
+    int status;
 
-    if (!strchr(luaL_optstring(L, 3, "bt"), 't')) {
+    source.text = lua_tolstring(L, AT_CHUNK, &source.len);
+    name = luaL_optstring(L, AT_NAME, source.text ? source.text : "=(load)");
+    if (!strchr(luaL_optstring(L, AT_MODE, "bt"), 't')) {
         lua_pushnil(L);
         lua_pushliteral(L, "load: precompiled chunks are not loaded");
         return 2;
     }
-    lua_settop(L, 4);
-    lua_pushliteral(L, "t");
-    lua_replace(L, 3);
-    if (!has_env) {
-        lua_pushvalue(L, lua_upvalueindex(2));
-        lua_replace(L, 4);
+    if (!source.text)
+        luaL_checktype(L, AT_CHUNK, LUA_TFUNCTION);
+    lua_settop(L, AT_PIECE);
+    status = source.text ? lua_load(L, read_text, &source, name, "t") : lua_load(L, read_function, NULL, name, "t");
+    if (status != LUA_OK) {
+        if (script_is_ending(L))
+            return script_pass_on(L);
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
     }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, 4, LUA_MULTRET);
-    return lua_gettop(L);
+    lua_pushvalue(L, has_env ? AT_ENV : lua_upvalueindex(1));
+    if (!lua_setupvalue(L, -2, 1))
+        lua_pop(L, 1);
+    return 1;
 }
 
 /* __newindex of _G. */
@@ -88,73 +134,95 @@ static const luaL_Reg own_functions[] = {
 
 /* ---- copies of libraries ---- */
 
-/* Push a copy of a library with the named fields only; names NULL: all of it. */
-static void push_copy(lua_State *L, const char *library, const char *const *names)
+/* Copy the named fields of a library into the table on top of the stack; names NULL: all of them. */
+static void copy_fields(lua_State *L, const char *library, const char *const *names)
 {
-    int from = lua_gettop(L) + 2;
+    int to = lua_gettop(L), from = to + 1;
 
-    lua_newtable(L);
-    vm_push_library(L, library); /* copy, library */
-    if (names) {
-        for (; *names; names++) {
-            lua_getfield(L, from, *names);
-            lua_setfield(L, from - 1, *names);
-        }
-    } else {
+    vm_push_library(L, library);
+    for (; names && *names; names++) {
+        lua_getfield(L, from, *names);
+        lua_setfield(L, to, *names);
+    }
+    if (!names) {
         for (lua_pushnil(L); lua_next(L, from);) {
             lua_pushvalue(L, -2);
-            lua_insert(L, -2); /* copy, library, key, key, value */
-            lua_settable(L, from - 1);
+            lua_insert(L, -2); /* library, key, key, value */
+            lua_settable(L, to);
         }
     }
     lua_pop(L, 1);
 }
 
+/* A library as scripts have it. */
 struct library {
     const char *name;
-    const char *const *fields;    /* what is copied; NULL: all */
+    const char *const *fields;    /* what is there without being asked for; NULL: all of it */
     void (*finish)(lua_State *L); /* replaces functions in the copy on top of the stack */
-    bool opened;                  /* all of it is there when sandbox.allow names it */
-    bool hidden;                  /* without that, nothing of it is there */
+};
+
+/* What sandbox.allow adds. */
+struct opening {
+    const char *allow, *library;
+    const char *const *fields; /* NULL: all of it */
 };
 
 static const char *const base_fields[] = {"assert",   "error",  "getmetatable", "ipairs", "next",   "pairs",
                                           "rawequal", "rawget", "rawlen",       "rawset", "select", "tonumber",
                                           "tostring", "type",   "_VERSION",     NULL};
+static const char *const nothing[] = {NULL};
 static const char *const os_fields[] = {"clock", "date", "difftime", "time", NULL};
 static const char *const debug_fields[] = {"traceback", NULL};
-static const char *const string_fields[] = {"byte", "char",     "find", "format",  "gmatch", "gsub",   "len",   "lower", "match",
-                                            "pack", "packsize", "rep",  "reverse", "sub",    "unpack", "upper", NULL};
+
+/* Not even on request: os.exit would end the server under its feet, os.setlocale changes how all threads read numbers. */
+static const char *const os_opened[] = {"getenv", "remove", "rename", "tmpname", NULL};
+static const char *const os_process[] = {"execute", NULL};
+static const char *const io_opened[] = {"close",  "flush", "input",  "lines",   "open", "output", "read",
+                                        "stderr", "stdin", "stdout", "tmpfile", "type", "write",  NULL};
+static const char *const io_process[] = {"popen", NULL};
+/* Without the searchers and what is preloaded: those belong to the require that scripts do not have, and to all versions. */
+static const char *const package_opened[] = {"config", "cpath", "loadlib", "path", "searchpath", NULL};
 
 static const struct library libraries[] = {
-    {"string", string_fields, NULL, false, false},
-    {"table", NULL, NULL, false, false},
-    {"math", NULL, NULL, false, false},
-    {"utf8", NULL, NULL, false, false},
-    {"coroutine", NULL, protect_fill_coroutine, false, false},
-    {"os", os_fields, NULL, true, false},
-    {"debug", debug_fields, traceback_fill, true, false},
-    {"io", NULL, NULL, true, true},
+    {"string", NULL, NULL},
+    {"table", NULL, NULL},
+    {"math", NULL, NULL},
+    {"utf8", NULL, NULL},
+    {"coroutine", NULL, protect_fill_coroutine},
+    {"os", os_fields, NULL},
+    {"debug", debug_fields, traceback_fill},
+    {"io", nothing, NULL},
+    {"package", nothing, NULL},
 };
 
+static const struct opening openings[] = {
+    {"io", "io", io_opened},
+    {"os", "os", os_opened},
+    {"process", "io", io_process},
+    {"process", "os", os_process},
+    {"package", "package", package_opened},
+    {"debug", "debug", NULL},
+};
+
+/* Push the library as the version that loads has it. */
 static void push_library(lua_State *L, const struct library *l)
 {
-    bool all = l->opened && sandbox_allows(script_of(L), l->name);
-
-    push_copy(L, l->name, all ? NULL : l->fields);
+    lua_newtable(L);
+    copy_fields(L, l->name, l->fields);
+    for (size_t i = 0; i < sizeof(openings) / sizeof(openings[0]); i++)
+        if (strcmp(openings[i].library, l->name) == 0 && sandbox_allows(script_of(L), openings[i].allow))
+            copy_fields(L, l->name, openings[i].fields);
     if (l->finish)
         l->finish(L);
 }
 
-/* package of the version: its loaded table; with sandbox.allow also the loaders. */
-static void push_package(lua_State *L, int loaded)
+static bool is_empty(lua_State *L, int index)
 {
-    if (sandbox_allows(script_of(L), "package"))
-        push_copy(L, "package", NULL);
-    else
-        lua_createtable(L, 0, 1);
-    lua_pushvalue(L, loaded);
-    lua_setfield(L, -2, "loaded");
+    lua_pushnil(L);
+    if (!lua_next(L, index))
+        return true;
+    lua_pop(L, 2);
+    return false;
 }
 
 static void guard_globals(lua_State *L, int env)
@@ -169,12 +237,26 @@ static void guard_globals(lua_State *L, int env)
 
 static void put_load(lua_State *L, int env)
 {
-    vm_push_library(L, LUA_GNAME);
-    lua_getfield(L, -1, "load");
-    lua_remove(L, -2);
     lua_pushvalue(L, env);
-    lua_pushcclosure(L, l_load, 2);
+    lua_pushcclosure(L, l_load, 1);
     lua_setfield(L, env, "load");
+}
+
+/* The library as a global and in package.loaded, unless there is nothing in it. */
+static void put_library(lua_State *L, const struct library *l, int loaded, int env)
+{
+    push_library(L, l); /* loaded, env, library */
+    if (strcmp(l->name, "package") == 0) {
+        lua_pushvalue(L, loaded);
+        lua_setfield(L, -2, "loaded");
+    }
+    if (!is_empty(L, lua_gettop(L))) {
+        lua_pushvalue(L, -1);
+        lua_setfield(L, loaded, l->name);
+        lua_setfield(L, env, l->name);
+    } else {
+        lua_pop(L, 1);
+    }
 }
 
 void sandbox_push_env(lua_State *L)
@@ -183,24 +265,13 @@ void sandbox_push_env(lua_State *L)
 
     luaL_checkstack(L, 16, "environment");
     lua_newtable(L);
-    push_copy(L, LUA_GNAME, base_fields); /* loaded, env */
+    lua_newtable(L); /* loaded, env */
+    copy_fields(L, LUA_GNAME, base_fields);
     protect_fill_base(L);
     luaL_setfuncs(L, own_functions, 0);
     put_load(L, env);
-    for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++) {
-        const struct library *l = &libraries[i];
-
-        if (l->hidden && !sandbox_allows(script_of(L), l->name))
-            continue;
-        push_library(L, l);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, loaded, l->name);
-        lua_setfield(L, env, l->name);
-    }
-    push_package(L, loaded);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, loaded, "package");
-    lua_setfield(L, env, "package");
+    for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++)
+        put_library(L, &libraries[i], loaded, env);
     lua_pushvalue(L, env);
     lua_setfield(L, env, "_G");
     lua_pushvalue(L, env);

@@ -6,6 +6,6 @@
 /* Push a new environment (_G) for the version that loads, and below it a new package.loaded. Stack: +2 (loaded, env). May raise.
  */
 void sandbox_push_env(lua_State *L);
-/* Whether the configuration opens this library ("io", "os", "debug", "package"). */
+/* Whether the configuration opens this library ("io", "os", "process", "debug", "package"). */
 bool sandbox_allows(const struct script *s, const char *library);
 #endif

@@ -55,7 +55,7 @@ struct script_config {
     size_t memory_limit;           /* script.memory: bytes per VM, 256 MiB */
     size_t files_open;             /* files.open: files that the scripts of this VM may have open, 1000 */
     bool close_on_errors;          /* on_error: three failures in a row close the connection with 1011 */
-    const char *const *sandbox_allow; /* NULL-terminated library names opened on request: "io", "os", "debug", "package" */
+    const char *const *sandbox_allow; /* NULL-terminated: what is opened on request: "io", "os", "process", "debug", "package" */
     const struct script_module *modules; /* native modules of the embedding program */
     size_t module_count;
     size_t queue_limit;            /* events that may wait for a busy connection's handler before its socket is paused: 64 */

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "script/meter.h"
 #include "script/path.h"
 #include "script/shape_node.h"
 #include "script/state.h"
@@ -27,6 +28,7 @@ struct compiler {
     int value_count;  /* values in it */
     const char *what; /* beginning of every message */
     int depth;
+    struct meter meter;
 };
 
 static const char *const kind_names[] = {"any",    "boolean", "integer",
@@ -306,6 +308,7 @@ static struct shape_node *compile_node(struct compiler *c, int index, const stru
     struct shape_node *node = NULL;
     int top = lua_gettop(c->L);
 
+    meter_step(c->L, &c->meter, METER_UNITS / 64); /* microseconds */
     switch (lua_type(c->L, index)) {
     case LUA_TSTRING:
         node = compile_text(c, index, path);
@@ -351,7 +354,7 @@ void shape_compile(lua_State *L, int index, const char *what)
     lua_newtable(L); /* shape, values */
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, -3, 1);
-    struct compiler c = {L, shape, lua_gettop(L), 0, what, 0};
+    struct compiler c = {.L = L, .shape = shape, .values = lua_gettop(L), .what = what};
     struct path root = {NULL, {what, strlen(what)}, 0};
     shape->root = compile_node(&c, index, &root);
     lua_pop(L, 1);

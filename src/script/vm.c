@@ -6,6 +6,8 @@
 #include "script/vm.h"
 
 #include "script/mend.h"
+#include "script/strings.h"
+#include "script/tables.h"
 #include "script/watch.h"
 
 #include <lauxlib.h>
@@ -48,20 +50,19 @@ static void open_standard(lua_State *L)
     }
 }
 
-/* lua-cjson by the real require, as long as that is there. A machine without it has no require "cjson" and nothing else is lost.
- */
-static void open_cjson(lua_State *L)
+static void bound_library(lua_State *L, const char *name, void (*bound)(lua_State *L))
 {
-    static const char *const names[] = {"cjson", "cjson.safe"};
+    lua_getfield(L, 1, name);
+    bound(L);
+    lua_pop(L, 1);
+}
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        lua_getglobal(L, "require");
-        lua_pushstring(L, names[i]);
-        if (lua_pcall(L, 1, 1, 0) == LUA_OK)
-            lua_setfield(L, 1, names[i]);
-        else
-            lua_pop(L, 1);
-    }
+/* Once for all versions: ("x"):rep() uses the pristine table. */
+static void bound_libraries(lua_State *L)
+{
+    bound_library(L, LUA_STRLIBNAME, strings_bound);
+    bound_library(L, LUA_TABLIBNAME, tables_bound);
+    bound_library(L, LUA_OSLIBNAME, strings_bound_os);
 }
 
 static void open_modules(lua_State *L, const struct script_config *c)
@@ -72,15 +73,23 @@ static void open_modules(lua_State *L, const struct script_config *c)
     }
 }
 
-/* ("x"):upper() goes through a metatable that all versions share: hidden from getmetatable, over a library table that nobody else
- * has. */
-static void lock_strings(lua_State *L)
+static void lock_metatable(lua_State *L)
+{
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
+/* ("x"):upper() goes through a metatable that all versions share, and so do the methods of files: hidden from getmetatable, over
+ * tables that nobody else has. */
+static void lock_shared(lua_State *L)
 {
     lua_pushliteral(L, "");
     lua_getmetatable(L, -1); /* "", metatable */
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 2);
+    lock_metatable(L);
+    lua_pop(L, 1);
+    luaL_getmetatable(L, LUA_FILEHANDLE);
+    lock_metatable(L);
 }
 
 static int open_all(lua_State *L)
@@ -94,9 +103,9 @@ static int open_all(lua_State *L)
     lua_pushvalue(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &libraries_key);
     open_standard(L);
-    open_cjson(L);
+    bound_libraries(L);
     open_modules(L, &s->config);
-    lock_strings(L);
+    lock_shared(L);
     lua_newtable(L);
     s->state_ref = script_ref(L);
     api_all_open(L);

@@ -41,21 +41,28 @@ static void note_trace(lua_State *L, struct watch_slot *slot)
     lua_pop(L, 1);
 }
 
-static void on_hook(lua_State *L, lua_Debug *ar)
+void watch_note(lua_State *L)
 {
     struct script *s = script_of(L);
     struct watch_slot *slot = s->watch;
+
+    if (!slot->killed || slot->trace[0])
+        return;
+    slot->trace[0] = ' '; /* a traceback may raise when memory is short: try it once */
+    script_core_begin(s);
+    note_trace(L, slot);
+    script_core_end(s);
+}
+
+static void on_hook(lua_State *L, lua_Debug *ar)
+{
+    struct watch_slot *slot = script_of(L)->watch;
 
     if (!slot->killed) { /* armed in an entry that has ended */
         lua_sethook(L, NULL, 0, 0);
         return;
     }
-    if (!slot->trace[0]) {
-        slot->trace[0] = ' '; /* a traceback may raise when memory is short: try it once */
-        script_core_begin(s);
-        note_trace(L, slot);
-        script_core_end(s);
-    }
+    watch_note(L);
     if (!lua_isyieldable(L))
         luaL_error(L, "killed");
     if (ar->event == LUA_HOOKCOUNT) /* Lua yields from no other hook; one comes with the next instruction */

@@ -38,6 +38,8 @@ void watch_admit_thread(void);
 /* The outermost entry begins and ends on this thread. `running` is set before. */
 void watch_begin(struct watch_slot *slot, uint32_t budget_ms);
 void watch_end(struct watch_slot *slot);
+/* A kill is about to end what runs in L: keeps the place for the log, where none is kept yet. May raise. */
+void watch_note(lua_State *L);
 /* Another coroutine runs now: a kill that is under way goes on in it. */
 void watch_follow(struct watch_slot *slot, lua_State *L);
 #endif

@@ -134,6 +134,89 @@ def test_three_failures_in_a_row_close_the_connection(serve, connect):
     server.log.wait(r"traceback|in function|in field|in method")
 
 
+def test_three_kills_in_a_row_close_the_connection(serve, connect):
+    """Endings by the watchdog count as failures do; a handler that ends well begins anew; nobody else is touched."""
+    server = serve(APP, settings={"script.time": 0.05})
+    ws, other = connect(server), connect(server)
+    for _ in range(2):
+        assert call(ws, "loop")["code"] == "internal"
+        assert call(ws, "raise")["code"] == "internal"
+        assert call(ws, "fine")["data"] == {"ok": True}
+    assert call(other, "raise")["code"] == "internal"
+    assert call(other, "loop")["code"] == "internal"
+    for kind in ["loop", "raise", "loop"]:
+        assert call(ws, kind)["code"] == "internal"
+    ws.expect_close(1011)
+    assert call(other, "fine")["data"] == {"ok": True}
+
+
+def test_endless_where_no_client_waits(serve, connect):
+    """Handlers, timers, tasks, queues, updates of the store and hooks of a closed connection."""
+    server = serve("""
+    local tide = require "moontide"
+    local app = { on = {} }
+    local function loop() while true do pcall(function() while true do end end) end end
+    local work = tide.queue(loop)
+    function app.on_connect(req) if req.path == "/connect" then loop() end end
+    function app.on_close(conn) if conn.path == "/close" then loop() end end
+    function app.on.timer() tide.after(0, loop) end
+    function app.on.task() tide.spawn(loop) end
+    function app.on.queue() work:put(1) end
+    function app.on.store() tide.store:update("k", loop) end
+    function app.on.shape() tide.check(1, loop) end
+    function app.on.fine() return { ok = true } end
+    return app""", settings={"script.time": 0.05, "on_error": "keep"})
+    assert fetch(server.address, "/connect", headers={"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+                                              "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}).status == 500
+    ws = connect(server)
+    closing = connect(server, "/close")
+    for kind in ["close", "timer", "task", "queue", "store", "shape"]:
+        seen = len(server.log)
+        if kind == "close":
+            closing.close()
+        else:
+            ws.text({"type": kind})
+        server.log.wait("script.time: more than 0.05 s", since=seen)
+    ws.text({"type": "fine", "id": 9})
+    while ws.json().get("id") != 9:
+        pass
+
+
+GROW = {
+    "tables": "local t = {} while true do t[#t + 1] = { #t } end",
+    "strings": "local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end",
+    "concat": "local s = 'x' while true do s = s .. s end",
+    "rep": "local t = {} while true do t[#t + 1] = ('x'):rep(8 << 20) .. #t end",
+    "table_concat": "local t = {} for i = 1, 1000 do t[i] = ('x'):rep(100000) end return table.concat(t)",
+    "gsub": "return (('x'):rep(1 << 20):gsub('x', ('y'):rep(1000)))",
+    "coroutines": "local t = {} while true do local co = coroutine.create(function() coroutine.yield() end) coroutine.resume(co) t[#t + 1] = co end",
+    "closures": "local t = {} while true do local n = #t t[n + 1] = function() return n end end",
+    "recursion": "local function f(...) return f(1, ...) end f()",
+    "json": "local t, text = {}, '[' .. ('[1],'):rep(100000) .. '1]' while true do t[#t + 1] = tide.json.decode(text) end",
+    "state": "local t = {} tide.state.t = t while true do t[#t + 1] = { #t } end",
+    "pcall": "local t = {} while true do pcall(function() t[#t + 1] = ('x'):rep(1 << 20) .. #t end) end",
+}
+
+
+@pytest.mark.parametrize("way", GROW)
+def test_memory_limit_in_every_way(serve, connect, way):
+    """The handler that crosses it fails, by name; its memory is given back, and the server goes on."""
+    server = serve("""
+    local tide = require "moontide"
+    local app = { on = {} }
+    function app.on.grow() %s end
+    function app.on.forget() tide.state.t = nil return { ok = true } end
+    return app""" % GROW[way], settings={"script.memory": "32m", "script.time": 5 if way != "pcall" else 0.5, "on_error": "keep"})
+    ws = connect(server)
+    for _ in range(2):
+        assert call(ws, "grow")["code"] == "internal"
+        assert call(ws, "forget")["data"] == {"ok": True}
+    server.log.wait(r"ERROR on: .*conn=c\w+ .*version=\w{8}")
+    assert "not enough memory" in server.log.text() or way in ("pcall", "recursion")
+    server.log.wait(r"app\.lua:4: in ")
+    assert server.rss() < 400 << 20
+
+
 def test_on_error_keep(serve, connect):
     ws = connect(serve(APP, settings={"on_error": "keep"}))
     for _ in range(6):

@@ -10,7 +10,10 @@ inside [[
   same(json.decode '{"a":[1,{"b":null}]}'.a[2].b, nil)
   same(json.decode "null", tide.null)
   same(json.decode "false", false)
-  same(require "cjson".null, tide.null)
+  same(require "cjson".null, tide.null) same(require "cjson".decode("[5]")[1], 5) same(require "cjson".encode { a = 5 }, '{"a":5}')
+  raises("cannot be written", require "cjson".encode, print) raises("JSON", require "cjson".decode, "{")
+  local safe = require "cjson.safe" local v, why = safe.decode "{" same(v, nil) same(type(why), "string")
+  v, why = safe.encode(print) same(v, nil) same(type(why), "string")
   local t = { 1 }
   assert(json.array(t) == t and json.array(t) == t)
   assert(json.encode(json.decode "[]") == "[]")

@@ -10,7 +10,9 @@
  *     http(method, target, headers, body) -> status, body, head
  *     advance(seconds)                         time goes by
  *     await()                                  until another thread of the server has answered, and turns
+ *     failing(n, client, text) -> whether      a text during which the n-th allocation fails, if there are so many
  *     logged() -> text                         what was logged since the last call
+ *     forget()                                 the log since then, unread
  *     registered() -> list of names            every function and field that the VM offers scripts: "tide.now", "conn:send"
  *     decode(text), encode(value)              JSON
  *     client:text(s) :binary(s) :receive() -> line | nil :close(code) :closed() -> code | nil :block(bool) :drain() :paused() -> bool
@@ -78,6 +80,20 @@ static int l_file(lua_State *L)
     return 0;
 }
 
+/* Whether the n-th allocation of what the text causes was made, which fails. */
+static int l_failing(lua_State *L)
+{
+    struct client *c = luaL_checkudata(L, 2, CLIENT_TYPE);
+    unsigned long n = (unsigned long)luaL_checkinteger(L, 1);
+    const char *text = luaL_checkstring(L, 3);
+
+    mem_fail_at(n);
+    fake_text(world, c->session, text);
+    lua_pushboolean(L, mem_fail_left() == 0);
+    mem_fail_at(0);
+    return 1;
+}
+
 static int l_reload(lua_State *L)
 {
     return push_load(L, fake_reload(world, luaL_checkstring(L, 1)));
@@ -122,6 +138,12 @@ static int l_logged(lua_State *L)
 {
     lua_pushstring(L, fake_logged(world));
     return 1;
+}
+
+static int l_forget(lua_State *L)
+{
+    fake_forget_log(world);
+    return 0;
 }
 
 static int l_decode(lua_State *L)
@@ -313,10 +335,20 @@ static int l_registered(lua_State *L)
 
 /* ---- running ---- */
 
-static const luaL_Reg functions[] = {
-    {"app", l_app},       {"file", l_file},       {"reload", l_reload},         {"connect", l_connect},
-    {"http", l_http},     {"advance", l_advance}, {"await", l_await},           {"logged", l_logged},
-    {"decode", l_decode}, {"encode", l_encode},   {"registered", l_registered}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"app", l_app},
+                                     {"file", l_file},
+                                     {"reload", l_reload},
+                                     {"connect", l_connect},
+                                     {"http", l_http},
+                                     {"advance", l_advance},
+                                     {"await", l_await},
+                                     {"logged", l_logged},
+                                     {"failing", l_failing},
+                                     {"forget", l_forget},
+                                     {"decode", l_decode},
+                                     {"encode", l_encode},
+                                     {"registered", l_registered},
+                                     {NULL, NULL}};
 static const luaL_Reg client_methods[] = {{"text", l_client_text},   {"binary", l_client_binary}, {"receive", l_client_receive},
                                           {"close", l_client_close}, {"closed", l_client_closed}, {"block", l_client_block},
                                           {"drain", l_client_drain}, {"paused", l_client_paused}, {NULL, NULL}};

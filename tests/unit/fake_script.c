@@ -707,6 +707,11 @@ const char *fake_logged(struct fake *f)
     return f->logged;
 }
 
+void fake_forget_log(struct fake *f)
+{
+    assert_int_equal(ftruncate(f->log_fd, 0), 0);
+}
+
 void fake_expect_log(struct fake *f, const char *part)
 {
     const char *text = fake_logged(f);

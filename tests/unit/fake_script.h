@@ -88,6 +88,7 @@ void fake_inbox_free(struct inbox *b);
 void fake_expect(struct session *s, const char *expected);
 /* The log since the last call. */
 const char *fake_logged(struct fake *f);
+void fake_forget_log(struct fake *f); /* the same unread, however long it is */
 void fake_expect_log(struct fake *f, const char *part);
 void fake_expect_no_log(struct fake *f);
 #endif

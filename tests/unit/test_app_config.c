@@ -171,7 +171,7 @@ static void test_choices_suggest_the_nearest(void **state)
     REFUSE(*state, MT_EINVALID, "log.level", "debgu", "debug, info, warn, error or off", "did you mean debug?");
     set(*state, "sandbox.allow", "io os");
     assert_int_equal(config_list_count(*state, CONFIG_SANDBOX_ALLOW), 2);
-    REFUSE(*state, MT_EINVALID, "sandbox.allow", "ffi", "io, os, debug or package");
+    REFUSE(*state, MT_EINVALID, "sandbox.allow", "ffi", "io, os, process, debug or package");
 }
 
 static void test_unknown_keys_suggest_the_nearest(void **state)

@@ -122,6 +122,58 @@ static void test_callbacks(void **state)
     expect_kill(f, "tide.json.decode(\"{}\") loop()");
 }
 
+/* Library functions that run for hours in C, where no hook is called. */
+static void test_patterns(void **state)
+{
+    struct fake *f = *state;
+
+    expect_kill(f, "string.find(('a'):rep(5000), ('a-'):rep(150) .. 'b')");
+    expect_kill(f, "string.match(('a'):rep(1e6), ('.-'):rep(6) .. 'b')");
+    expect_kill(f, "string.match(('a'):rep(1e6), '(.*)(.*)(.*)(.*)b')");
+    expect_kill(f, "string.match(('a'):rep(1e6), '(a*)(%1)(%1)(%1)b')");
+    expect_kill(f, "string.match(('('):rep(1e6), '^.-%b()')");
+    expect_kill(f, "string.match(('a'):rep(1e6), '^.-[' .. ('b'):rep(1e6) .. ']')");
+    expect_kill(f, "string.match(('a'):rep(1e6), '^.-%f[' .. ('b'):rep(1e6) .. ']')");
+    expect_kill(f, "for x in string.gmatch(('a'):rep(1e6), '(.-)(.-)(.-)b') do end");
+    expect_kill(f, "string.gsub(('a'):rep(1e6), '(.-)(.-)(.-)b', '')");
+    expect_kill(f, "string.gsub(('a'):rep(1e6), '()', ('%0'):rep(1e5))");
+    expect_kill(f, "pcall(('x').match, ('a'):rep(1e6), '(.-)(.-)(.-)b') loop()");
+    expect_kill(f, "while true do pcall(string.find, ('a'):rep(1e6), '(.-)(.-)(.-)b') end");
+    expect_kill(f, "while true do pcall(coroutine.wrap(string.find), ('a'):rep(1e6), '(.-)(.-)(.-)b') end");
+    expect_kill(f, "(('a'):rep(1e6)):match('(.-)(.-)(.-)b')");
+}
+
+static void test_tables(void **state)
+{
+    struct fake *f = *state;
+
+    expect_kill(f, "table.move({}, 1, math.maxinteger - 1, 2)");
+    expect_kill(f, "table.move({}, -1 << 62, 0, 1)");
+    expect_kill(f, "table.remove(setmetatable({}, { __len = function() return math.maxinteger - 1 end }), 1)");
+    expect_kill(f, "table.insert(setmetatable({}, { __len = function() return math.maxinteger - 1 end }), 1, 1)");
+    expect_kill(f, "local t = {} for i = 1, 1000 do t[i] = '' end for i = 1, 1900 do t = setmetatable({}, { __index = t }) end\n"
+                   "for i = 1, 1e9 do table.concat(t, '', 1, 1000) end");
+    expect_kill(f, "local t = {} for i = 1, 1e5 do t[i] = i end for i = 1, 1900 do t = setmetatable({}, { __index = t }) end\n"
+                   "table.unpack(t, 1, 1e5) table.unpack(t, 1, 1e5) table.unpack(t, 1, 1e5) loop()");
+    expect_kill(f, "table.sort(setmetatable({}, { __len = function() return (1 << 31) - 2 end }), math.type)");
+    expect_kill(
+        f, "table.sort(setmetatable({}, { __len = function() return (1 << 31) - 2 end, __index = { 1 } }), rawequal) loop()");
+    expect_kill(f, "local s, t = ('x'):rep(1e6), {} for i = 1, 1e5 do t[i] = s end table.sort(t)");
+    expect_kill(f, "local t = {} for i = 1, 3e6 do t[i] = i * 7919 % 1000003 end table.sort(t)");
+}
+
+static void test_sources(void **state)
+{
+    struct fake *f = *state;
+
+    expect_kill(f, "load(('a=a '):rep(3e6)) loop()");
+    expect_kill(f, "load('return ' .. ('{'):rep(1e7)) load(('-'):rep(1e7)) loop()");
+    expect_kill(f, "while true do load(function() return '' .. 'x = 1 ' end) end");
+    expect_kill(f, "local names = {} for i = 1, 190 do names[i] = 'n' .. i end\n"
+                   "local head = 'local ' .. table.concat(names, ',') .. ' '\n"
+                   "load(('return function() ' .. head):rep(60) .. ('x=x '):rep(1e6))");
+}
+
 static void test_close_variables(void **state)
 {
     struct fake *f = *state;
@@ -221,6 +273,9 @@ int main(void)
         TEST(test_protected_calls),
         TEST(test_coroutines),
         TEST(test_callbacks),
+        TEST(test_patterns),
+        TEST(test_tables),
+        TEST(test_sources),
         TEST(test_close_variables),
         TEST(test_error_values),
         TEST(test_no_finalizers),

@@ -1,0 +1,16 @@
+/* strings.h - the functions of Lua's string library and of os that could run for hours, in a form that ends with the script. */
+#ifndef MT_SCRIPT_STRINGS_H
+#define MT_SCRIPT_STRINGS_H
+#include <lua.h>
+
+enum {
+    STRINGS_FORMAT_MAX = 64 << 20, /* bytes of text that one string.format takes together */
+    STRINGS_DATE_MAX = 4096,       /* bytes of the format of os.date */
+};
+
+/* Replace functions of the string library, which ("x"):find() uses too, on top of the stack. Takes string.dump away. May raise.
+ */
+void strings_bound(lua_State *L);
+/* The same for the os library. */
+void strings_bound_os(lua_State *L);
+#endif
