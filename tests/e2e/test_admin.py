@@ -211,7 +211,7 @@ def test_status_counts_what_clients_did(serve, connect, until):
     c.text("wait")
     c.expect("waiting")
     status = until(lambda: (s := ask(server, "status"))["handlers"]["errors"] == 1 and s, what="the failure")
-    assert status["now"] == {"connections": 3, "sessions": 3, "people": 2, "rooms": 1}
+    assert status["now"] == {"connections": 3, "sessions": 3, "people": 2, "rooms": 1, "in_line": 0}
     net = status["net"]
     assert (net["accepted"], net["upgraded"], net["closed"]) == (3, 3, 0)
     assert net["messages_in"] == 3 + 5 + 2 and net["messages_out"] == 3 + 5 + 2  # "internal" for b, "waiting" for c
