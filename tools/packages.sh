@@ -15,10 +15,10 @@ packages_build=(
     "libhiredis-dev: stores in Redis"
     "libcurl4-openssl-dev: HTTP requests of scripts"
     "liblua5.4-dev: the language of the scripts"
-    "lua-cjson: JSON for the scripts"
 )
 packages_test=(
     "libcmocka-dev: unit tests in C"
+    "lua-cjson: JSON to compare ours with"
     "python3-pytest: end-to-end tests"
     "python3-websockets: a client that must work"
     "python3-aiohttp: a client that must work"
