@@ -276,7 +276,7 @@ static void a_slow_header_is_cut_off(void **state)
     start_local(&f, &o);
     int silent = dial(fake_server_port(&f)), slow = dial(fake_server_port(&f));
     for (size_t i = 0; i < 100; i++) { /* a byte now and then does not help */
-        if (send(slow, V2 "\x20\0\1\0" + (i < 15 ? i : 15), 1, MSG_NOSIGNAL) < 0)
+        if (send(slow, &V2 "\x20\0\1\0"[i < 15 ? i : 15], 1, MSG_NOSIGNAL) < 0)
             break;
         usleep(20000);
     }
@@ -297,7 +297,7 @@ static void what_the_header_took_is_gone_from_the_handshake(void **state)
         sched_yield();
     usleep(50000);
     uint64_t sent = clock_ms();
-    put(fd, NAMED + 6, sizeof NAMED - 7);
+    put(fd, &NAMED[6], sizeof NAMED - 7);
     put(fd, "GET", 3);
     check_one_more(&f); /* the server has come to all that was sent before */
     fake_server_stop(&f);
