@@ -1,17 +1,16 @@
 """abuse.py - the scenario `abuse` of run.py: how long the messages of a chat take beside 200 hostile clients, and without them.
 
-Server, crowd and hostile clients each get their own processor as far as there are any; the hostile ones yield to the others.
+The server stays on processors of its own as the others do in this benchmark; crowd and hostile clients share what there is, and the hostile
+ones yield.
 """
 import pathlib
 import sys
 import tempfile
 
+import by_workers
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from support import abuse, certs, server as program  # noqa: E402
-
-
-def name_of(workers):
-    return f"{workers} worker{'s' * (workers > 1)}"
 
 
 def measure(bench, workers, count):
@@ -26,17 +25,9 @@ def measure(bench, workers, count):
 
 
 def run(bench, progress):
-    """{workers: [result]}"""
     program.BIN = str(bench.servers.program)
-    count, results = 12 if bench.options.quick else 60, {}
-    for workers in (1, 2):
-        progress(f"abuse: {name_of(workers)}")
-        try:
-            results[name_of(workers)] = [measure(bench, workers, count)]
-        except (AssertionError, OSError, RuntimeError) as error:
-            results[name_of(workers)] = [{"error": str(error).split("\n", 1)[0]}]
-    progress("")
-    return results
+    count = 12 if bench.options.quick else 60
+    return by_workers.run("abuse", lambda workers: measure(bench, workers, count), progress)
 
 
 def rows(results):

@@ -9,6 +9,8 @@ import sys
 import tempfile
 import time
 
+import by_workers
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from support import server as program, storm  # noqa: E402
 from support.wire import fetch  # noqa: E402
@@ -39,10 +41,6 @@ function app.on_http(req)
   return 200, { written = written }
 end
 """
-
-
-def name_of(workers):
-    return f"{workers} worker{'s' * (workers > 1)}"
 
 
 def alternate(server, load, count):
@@ -81,17 +79,9 @@ def measure(bench, workers, count):
 
 
 def run(bench, progress):
-    """{workers: [result]}"""
     program.BIN, storm.LOAD = str(bench.servers.program), str(bench.folder / "storm_load")
-    count, results = 4 if bench.options.quick else 20, {}
-    for workers in (1, 2):
-        progress(f"writes: {name_of(workers)}")
-        try:
-            results[name_of(workers)] = [measure(bench, workers, count)]
-        except (AssertionError, OSError, RuntimeError) as error:
-            results[name_of(workers)] = [{"error": str(error).split("\n", 1)[0]}]
-    progress("")
-    return results
+    count = 4 if bench.options.quick else 20
+    return by_workers.run("writes", lambda workers: measure(bench, workers, count), progress)
 
 
 def rows(results):
