@@ -234,13 +234,19 @@ static __attribute__((noinline)) bool parse_escaped(struct parser *p, const char
             luaL_pushresult(&b);
             return true;
         }
-        if (peek(p) != '\\')
-            return fail(p, p->at < p->end ? "a control character in a string" : "the string has no end");
+        if (peek(p) != '\\') {
+            fail(p, p->at < p->end ? "a control character in a string" : "the string has no end");
+            break;
+        }
         p->at++;
         if (!parse_escape(p, &b))
-            return false; /* json_decode takes the buffer off the stack */
+            break;
         first = p->at;
     }
+    /* A long buffer lies on the stack as a variable to be closed, and lua_settop of Lua 5.4.4 must not come across one: where closing
+     * moves the stack, it goes on with the old one. */
+    luaL_pushresult(&b);
+    return false;
 }
 
 static bool parse_string(struct parser *p)

@@ -450,6 +450,33 @@ static const char differential[] =
     "  assert(same(v, assert(decode(cjson.encode(v)))), ours)\n"
     "end\n";
 
+/* Wherever the stack of Lua has to grow next: a long string that is broken leaves it whole. */
+static void test_long_broken_strings(void **state)
+{
+    static const char *const ends[] = {"", "\\q", "\n", "\\ud800\""};
+    struct buf text = {0};
+
+    for (int before = 0; before < 200; before++)
+        for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+            lua_State *L = luaL_newstate();
+            const char *why = NULL;
+            buf_clear(&text);
+            buf_add_byte(&text, '[');
+            for (int n = 0; n < before; n++)
+                buf_add_text(&text, "1,");
+            buf_add_text(&text, "\"\\n");
+            for (int n = 0; n < 300; n++)
+                buf_add_text(&text, "0123456789");
+            buf_add_text(&text, ends[i]);
+            assert_int_equal(json_decode(L, (const char *)text.data, text.len, &why), MT_EJSON);
+            assert_int_equal(lua_gettop(L), 0);
+            assert_int_equal(json_decode(L, "[1,2]", 5, &why), 0);
+            assert_int_equal(lua_gettop(L), 1);
+            lua_close(L);
+        }
+    buf_fini(&text);
+}
+
 static void test_against_cjson(void **state)
 {
     run(*state, differential);
@@ -576,6 +603,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_locale, setup, teardown),
         cmocka_unit_test_setup_teardown(test_against_cjson, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mutations, setup, teardown),
+        cmocka_unit_test(test_long_broken_strings),
         cmocka_unit_test(test_memory_decode),
         cmocka_unit_test_setup_teardown(test_memory_encode, setup, teardown),
     };
