@@ -389,6 +389,28 @@ def test_the_server_stops_while_some_wait(serve, connect, until):
     assert server.wait() == 0
 
 
+def test_who_may_connect_changes_while_some_wait(serve, connect, until, tmp_path):
+    """Who came in time is not served for that when its turn comes; it was asked nothing yet, so it is closed."""
+    path = tmp_path / "moontide.conf.lua"
+    limits = "limits = { connections = 1, wait = 60 }"
+    path.write_text(f"return {{ {limits}, deny = {{ '127.0.0.2' }} }}")
+    server = serve(ECHO, "--config", path)
+    inside = connect(server)
+    waiting = [Wire(server.address, source=f"127.0.0.{last}") for last in (3, 4)]
+    for wire in waiting:
+        wire.send(head("/", {"Connection": "close"}))
+    until(lambda: in_line(server) == 2, what="the line")
+    path.write_text(f"return {{ {limits}, deny = {{ '127.0.0.3' }} }}")
+    server.signal(signal.SIGHUP)
+    server.log.wait("reloaded")
+    inside.bye()
+    assert Response(waiting[1]).status == 200
+    with pytest.raises(Closed):
+        waiting[0].take(1)
+    net = status(server)["net"]
+    assert net["denied"] == 1 and net["malformed"] == 0
+
+
 def test_waiting_takes_no_processor(serve, connect, until):
     server = serve(ECHO, settings={"limits.connections": 1, "limits.wait": 60})
     inside = connect(server)

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "fake_net.h"
 #include "net/address.h"
+#include "net/net_impl.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -437,6 +438,51 @@ static void listening_without_memory(void **state)
     rmdir(folder);
 }
 
+/* A socket that comes while the n-th allocation fails, with a place or without; its address counts. Whether nothing failed. */
+static bool arrive_without_memory(bool secure, bool place, unsigned long fails)
+{
+    struct arrival a = {.secure = secure, .ip = {{[10] = 0xff, 0xff, 203, 0, 113, 1}}};
+    struct net_options o;
+    struct fake_server f;
+    int ends[2];
+    char byte;
+
+    net_defaults(&o);
+    o.address_connections = 1;
+    fake_server_create(&f, 1, NULL, 0, &o);
+    struct net *n = f.nets[0].net;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    assert_true(!place || arrive_has_place(n));
+    a.fd = ends[1];
+    mem_fail_at(fails);
+    arrive(n, &a, place);
+    bool fine = mem_fail_left() > 0;
+    mem_fail_at(0);
+    session_turn_end(n);
+    size_t sessions = net_count(n) - n->refusing; /* an address without room to count it in is told 429 */
+    assert_int_equal(net_shared_count(f.shared), sessions);
+    assert_int_equal(quota_count(f.shared->addresses), sessions + net_waiting(n));
+    assert_true(!fine || (place ? sessions : net_waiting(n)) == 1);
+    if (net_count(n) + net_waiting(n) == 0)
+        assert_true(recv(ends[0], &byte, 1, MSG_DONTWAIT) == 0);
+    fake_server_destroy(&f);
+    close(ends[0]);
+    return fine;
+}
+
+static void arriving_without_memory(void **state)
+{
+    int before = count_descriptors();
+
+    for (int kind = 0; kind < 4; kind++) {
+        unsigned long n = 1;
+        while (!arrive_without_memory(kind & 1, kind & 2, n))
+            n++;
+        assert_true(n > 3); /* its address, the session or its place in line, the watcher */
+    }
+    assert_int_equal(count_descriptors(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,6 +499,7 @@ int main(void)
         cmocka_unit_test(places_go_to_the_lines_of_all_workers),
         cmocka_unit_test(a_server_stops_while_some_wait),
         cmocka_unit_test(listening_without_memory),
+        cmocka_unit_test(arriving_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
