@@ -128,9 +128,9 @@ def door_fixture(serve, authority, tmp_path):
     chain, key = authority.issue("places", "127.0.0.1")
     path = tmp_path / "moontide.conf.lua"
 
-    def configure(places=PLACES, waiting=4, wait=0.3, more=""):
+    def configure(waiting=4, wait=0.3):
         path.write_text(f"""return {{ proxies = {{ "127.0.0.1" }}, deny = {{ "{DENIED}" }}, handshake = {{ timeout = 0.5 }},
-            limits = {{ connections = {places}, waiting = {waiting}, wait = {wait}, address_connections = {PER_ADDRESS} }} {more} }}""")
+            limits = {{ connections = {PLACES}, waiting = {waiting}, wait = {wait}, address_connections = {PER_ADDRESS} }} }}""")
 
     configure()
     server = serve(APP, "--config", path, "--tls", f"{chain},{key}", "--workers", "3",
@@ -191,7 +191,7 @@ def test_no_place_is_lost(door, connect, until, authority):
     threads = start_storm(listeners, authority.client(), threading.Event())
     rng = random.Random(7)
     while any(thread.is_alive() for thread in threads):
-        reload(places=rng.randint(1, 8), waiting=rng.randint(0, 4), wait=rng.choice((0.1, 0.3, 2)))
+        reload(waiting=rng.randint(0, 4), wait=rng.choice((0.1, 0.3, 2)))
     reload(wait=60)
     expect_all_places(server, connect, until)
     expect_all_of_addresses(server, connect, until)
