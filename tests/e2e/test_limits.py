@@ -4,6 +4,7 @@ What an address may have is tested in test_limits_address.py.
 """
 import os
 import random
+import resource
 import select
 import signal
 import time
@@ -387,6 +388,13 @@ def test_the_server_stops_while_some_wait(serve, connect, until):
     for wire in waiting:
         wire.expect_eof()
     assert server.wait() == 0
+
+
+def test_descriptors_are_there_for_all_that_may_be_open(serve):
+    """Those of connections, of the lines, and of 1000 in each worker that are told of a limit."""
+    server = serve(ECHO, settings={"limits.connections": 2000, "limits.waiting": 100})
+    soft, hard = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    assert soft >= min(hard, 2000 + WORKERS * (100 + 1000) + 500)
 
 
 def test_who_may_connect_changes_while_some_wait(serve, connect, until, tmp_path):
