@@ -14,7 +14,7 @@ import threading
 
 import pytest
 from support.control import status
-from support.wire import TEXT, TIMEOUT, Closed, Refused, Response, Socket, Wire, frame, head, upgrade_head
+from support.wire import TEXT, TIMEOUT, Closed, Refused, Response, Wire, frame, head, upgrade_head
 
 APP = """
 local tide = require "moontide"
@@ -152,7 +152,7 @@ def door_fixture(serve, authority, tmp_path):
 def start_storm(listeners, tls, stop):
     seed = int(os.environ.get("MOONTIDE_SEED", random.randrange(1 << 32)))
     print("MOONTIDE_SEED", seed)  # pytest shows it where the test fails
-    threads = [threading.Thread(target=storm, args=(listeners, tls, seed + n, stop)) for n in range(THREADS)]
+    threads = [threading.Thread(target=storm, args=(listeners, tls, seed + n, stop), daemon=True) for n in range(THREADS)]
     for thread in threads:
         thread.start()
     return threads
