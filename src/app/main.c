@@ -7,6 +7,8 @@
 #include "app/signals.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/net.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -63,7 +65,7 @@ static void warn_of_few_files(const struct config *config)
 {
     bool has_files = config_text(config, CONFIG_FILES_FOLDER) != NULL;
     size_t each = config_number(config, CONFIG_HTTP_CONNECTIONS) + config_number(config, CONFIG_LIMITS_WAITING) +
-                  (has_files ? config_number(config, CONFIG_FILES_OPEN) : 0);
+                  NET_REFUSING_MAX + (has_files ? config_number(config, CONFIG_FILES_OPEN) : 0);
     size_t wanted = config_number(config, CONFIG_LIMITS_CONNECTIONS);
     size_t fit = signals_prepare_process(wanted, each * config_number(config, CONFIG_WORKERS));
     if (fit < wanted && config_source(config, CONFIG_LIMITS_CONNECTIONS) != CONFIG_DEFAULT)

@@ -106,13 +106,25 @@ static struct waiter *first(struct net *n)
     return list_entry(n->line.waiters.next, struct waiter, node);
 }
 
+/* A reload may have changed who may connect since it came. */
+static void begin(struct net *n, struct arrival *a)
+{
+    if (session_may_open(n, a->local ? NULL : &a->ip)) {
+        arrive_begin(n, a);
+        return;
+    }
+    shared_give_socket(n->shared);
+    n->stats.refused++;
+    arrive_drop(n, a);
+}
+
 void line_serve(struct net *n)
 {
     int served = 0;
 
     while (n->line.count && served < LINE_PER_TURN && shared_take_socket(n->shared, n->options.connections)) {
         struct arrival a = take_out(first(n));
-        arrive_begin(n, &a);
+        begin(n, &a);
         served++;
     }
     if (n->line.count)

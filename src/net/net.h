@@ -11,6 +11,8 @@ struct access;
 struct net;
 struct static_root;
 
+enum { NET_REFUSING_MAX = 1000 }; /* sockets past a limit that are being told so, per net: without a place, and not in line */
+
 /* Every number has a safe default, set by net_defaults. Times are milliseconds. */
 struct net_options {
     size_t message_limit;       /* 65536 bytes of one message */

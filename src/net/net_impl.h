@@ -30,7 +30,6 @@ enum {
     NET_FILE_PIECE = 64 * 1024, /* of a static file at a time */
     NET_PIPELINE_MAX = 64 * 1024, /* queued answers past which a pipelining client has to wait */
     NET_RATED_READ = 16 * 1024, /* read at a time where rates may leave it waiting in memory */
-    NET_REFUSING_MAX = 1000, /* sockets past a limit that are being told so, per net */
     NET_ADDRESSES_MAX = 65536, /* remembered for their handshakes alone */
     NET_BYTES_PER_MS = 1 /* slower than this nobody sends a body or takes an answer, on average */
 };

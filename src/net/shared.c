@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "net/net_impl.h"
 
+#include <assert.h>
 #include <unistd.h>
 
 struct net_shared *net_shared_create(const struct net_tls_file *tls, size_t count, char **error)
@@ -33,6 +34,7 @@ void net_shared_destroy(struct net_shared *s)
 {
     if (!s)
         return;
+    assert(net_shared_count(s) == 0 && shared_waiting(s) == 0); /* the nets are gone, with all that had a place */
     while (s->bound_count > 0)
         shared_drop_bound(s);
     mem_free(s->bounds);

@@ -4,6 +4,7 @@ What an address may have is tested in test_limits_address.py.
 """
 import os
 import random
+import resource
 import select
 import signal
 import time
@@ -387,6 +388,35 @@ def test_the_server_stops_while_some_wait(serve, connect, until):
     for wire in waiting:
         wire.expect_eof()
     assert server.wait() == 0
+
+
+def test_descriptors_are_there_for_all_that_may_be_open(serve):
+    """Those of connections, of the lines, and of 1000 in each worker that are told of a limit."""
+    server = serve(ECHO, settings={"limits.connections": 2000, "limits.waiting": 100})
+    soft, hard = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    assert soft >= min(hard, 2000 + WORKERS * (100 + 1000) + 500)
+
+
+def test_who_may_connect_changes_while_some_wait(serve, connect, until, tmp_path):
+    """Who came in time is not served for that when its turn comes; it was asked nothing yet, so it is closed."""
+    path = tmp_path / "moontide.conf.lua"
+    limits = "limits = { connections = 1, wait = 60 }"
+    path.write_text(f"return {{ {limits}, deny = {{ '127.0.0.2' }} }}")
+    server = serve(ECHO, "--config", path)
+    inside = connect(server)
+    waiting = [Wire(server.address, source=f"127.0.0.{last}") for last in (3, 4)]
+    for wire in waiting:
+        wire.send(head("/", {"Connection": "close"}))
+    until(lambda: in_line(server) == 2, what="the line")
+    path.write_text(f"return {{ {limits}, deny = {{ '127.0.0.3' }} }}")
+    server.signal(signal.SIGHUP)
+    server.log.wait("reloaded")
+    inside.bye()
+    assert Response(waiting[1]).status == 200
+    with pytest.raises(Closed):
+        waiting[0].take(1)
+    net = status(server)["net"]
+    assert net["denied"] == 1 and net["malformed"] == 0
 
 
 def test_waiting_takes_no_processor(serve, connect, until):

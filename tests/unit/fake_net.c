@@ -195,6 +195,7 @@ void fake_server_destroy(struct fake_server *f)
         loop_wake_close(f->nets[i].stop);
         loop_destroy(f->nets[i].loop);
     }
+    assert_int_equal(net_shared_count(f->shared), 0);
     net_shared_destroy(f->shared);
     log_destroy(f->log);
     close(f->log_in);
