@@ -82,13 +82,6 @@ bool arrive_handshake(struct session *s)
     return (o->handshakes.per_second <= 0 || admit_handshake(s)) && (o->address_connections == 0 || admit_client(s));
 }
 
-void arrive_moves(struct session *s)
-{
-    if (s->counts_from)
-        leave_address(s->net, &s->from);
-    s->counts_from = false;
-}
-
 /* ---- sockets ---- */
 
 void arrive_leave(struct net *n, struct arrival *a)
@@ -108,7 +101,8 @@ void arrive_gone(struct session *s)
 {
     struct net *n = s->net;
 
-    arrive_moves(s);
+    if (s->counts_from)
+        leave_address(n, &s->from);
     if (s->counts_client)
         leave_address(n, &s->ip);
     if (s->refusal)
@@ -129,9 +123,9 @@ static void start(struct net *n, struct arrival *a, enum refusal why)
         arrive_drop(n, a);
         return;
     }
+    s->hidden = a->hidden;
     session_set_peer(s, a->local ? NULL : &a->ip);
     s->counts_from = a->counted;
-    s->hidden = a->hidden;
     s->proxy_tls = a->proxy_tls;
     s->refusal = why;
     n->refusing += why != REFUSAL_NONE;

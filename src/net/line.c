@@ -112,8 +112,14 @@ void line_serve(struct net *n)
 
     while (n->line.count && served < LINE_PER_TURN && shared_take_socket(n->shared, n->options.connections)) {
         struct arrival a = take_out(first(n));
-        arrive_begin(n, &a);
         served++;
+        if (session_may_open(n, a.local ? NULL : &a.ip)) { /* a reload may have shut its address out since it came */
+            arrive_begin(n, &a);
+            continue;
+        }
+        n->stats.refused++;
+        shared_give_socket(n->shared);
+        arrive_drop(n, &a);
     }
     if (n->line.count)
         loop_timer_start(n->loop, &n->line.tick, served == LINE_PER_TURN ? 1 : LINE_TICK_MS);

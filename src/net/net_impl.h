@@ -82,6 +82,7 @@ struct net {
     struct lws_host *host;          /* owns the libwebsockets context */
     struct access *access;          /* one reference, never NULL */
     struct seldom denials, foreign, unclear; /* lines about addresses, origins, and proxies that name no client */
+    struct seldom unlisted;         /* lines about what looks like a proxy on this machine and is not listed */
     struct seldom unproxied;        /* lines about what came to proxy+ listeners */
     struct seldom bad_certs;        /* lines about client certificates that were refused */
     struct net_shared *shared;      /* borrowed: certificates, addresses, the count of all sockets */
@@ -195,7 +196,7 @@ struct session {
     bool hidden : 1;             /* a proxy did not say who the client is: what its requests say of that is not believed either */
     bool from_unix : 1;          /* the other end is a unix socket */
     bool unix_client : 1;        /* and so is the client: no proxy has named another */
-    bool loopback : 1;           /* the client is on this machine */
+    bool loopback : 1;           /* the client is known to be on this machine */
     bool counts_from : 1;        /* for the address in `from`: quota_leave is owed */
     bool counts_client : 1;      /* for the one in `ip`, which no request changes after that */
     bool ping_waits : 1;         /* a ping is out and nothing was received since */
@@ -212,7 +213,8 @@ struct session {
 /* ---- session.c: life, bytes in and out ---- */
 /* NULL when memory runs out; the caller hands fd to the host. At its end comes arrive_gone. */
 struct session *session_create(struct net *n, int fd, bool secure);
-/* Who is at the other end of the connection: `ip` NULL is a unix socket. Until a proxy says otherwise that is the client. */
+/* Who is at the other end of the connection: `ip` NULL is a unix socket. Until a proxy says otherwise that is the client. After
+ * s->hidden is known. */
 void session_set_peer(struct session *s, const struct ip *ip);
 /* Who the client is, from here on. */
 void session_set_client(struct session *s, const struct ip *ip);
@@ -248,9 +250,6 @@ void session_http_body_timer(struct session *s);
 bool session_admit(struct session *s);
 /* A connection from a stranger, before anything else: false when it is to be closed at once, unanswered. */
 bool session_may_open(struct net *n, const struct ip *peer);
-void session_http_late(struct session *s, const char *reason); /* the same with 408 */
-
-void session_http_body_timer(struct session *s);
 
 /* ---- stall.c ---- */
 bool stall_applies(const struct session *s); /* an HTTP answer is on its way, or was */
@@ -290,8 +289,6 @@ void arrive_drop(struct net *n, struct arrival *a);               /* close it */
 void arrive_leave(struct net *n, struct arrival *a);              /* it is about to get another address, or to end */
 void arrive_gone(struct session *s);                              /* gives back what it had */
 void arrive_answer(struct session *s);                            /* to the request of a session that is refused */
-/* The other end of the connection is about to get another address. */
-void arrive_moves(struct session *s);
 /* A handshake, its client is known. False: that has enough, and heard so. */
 bool arrive_handshake(struct session *s);
 

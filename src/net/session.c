@@ -38,7 +38,6 @@ struct session *session_create(struct net *n, int fd, bool secure)
 
 void session_set_peer(struct session *s, const struct ip *ip)
 {
-    arrive_moves(s);
     s->from_unix = !ip;
     s->from = ip ? *ip : (struct ip){{0}};
     session_set_client(s, ip);
@@ -47,7 +46,7 @@ void session_set_peer(struct session *s, const struct ip *ip)
 void session_set_client(struct session *s, const struct ip *ip)
 {
     s->unix_client = !ip;
-    s->loopback = !ip || ip_is_loopback(ip);
+    s->loopback = !s->hidden && (!ip || ip_is_loopback(ip));
     s->ip = ip ? *ip : (struct ip){{0}};
     if (ip)
         ip_text(ip, s->peer);
@@ -673,9 +672,4 @@ double session_latency(const struct session *s)
 struct slice session_peer(const struct session *s)
 {
     return slice_of(s->peer);
-}
-
-bool session_is_loopback(const struct session *s)
-{
-    return s->loopback;
 }
