@@ -31,6 +31,7 @@ enum {
     NET_PIPELINE_MAX = 64 * 1024, /* queued answers past which a pipelining client has to wait */
     NET_RATED_READ = 16 * 1024, /* read at a time where rates may leave it waiting in memory */
     NET_REFUSING_MAX = 1000, /* sockets past a limit that are being told so, per net */
+    NET_REFUSING_MS = 3000, /* that each of them has for its request, and for a PROXY header */
     NET_ADDRESSES_MAX = 65536, /* remembered for their handshakes alone */
     NET_BYTES_PER_MS = 1 /* slower than this nobody sends a body or takes an answer, on average */
 };
@@ -53,6 +54,13 @@ struct net_shared {
     size_t bound_count;
 };
 
+/* Why a session gets an answer and nothing else. */
+enum refusal {
+    REFUSAL_NONE,
+    REFUSAL_ADDRESS, /* its address has too many sockets: 429 */
+    REFUSAL_FULL     /* waited in line for too long: 503 */
+};
+
 /* An accepted socket that is no session yet. */
 struct arrival {
     int fd;       /* owned */
@@ -61,6 +69,7 @@ struct arrival {
     bool counted; /* for its address: quota_leave is owed */
     bool proxied; /* a PROXY header is to come */
     bool hidden, proxy_tls; /* as in struct session */
+    enum refusal refusal;   /* as there; with one it has no place */
     uint64_t handshake_ms;  /* what is left for TLS and the request head; 0: all of handshake_timeout */
     struct ip ip; /* of the peer, or of the client that the PROXY header names */
 };
@@ -105,7 +114,7 @@ struct net {
     struct session **dirty_tail;
     size_t count;                   /* open sockets, without those in line */
     struct line line;
-    size_t refusing;                /* sessions that are told of a limit */
+    size_t refusing;                /* sockets that are told of a limit */
     struct seldom delays, floods, crowds, lines, unserved; /* lines about rates, addresses and the waiting line */
     bool stopped;                   /* no longer listening */
     struct net_stats stats;
@@ -121,13 +130,6 @@ enum session_state {
     SESSION_CLOSING,   /* our close frame is queued or sent; waits for the peer's */
     SESSION_LINGER,    /* write side shut down; reads and drops until the peer closes */
     SESSION_DEAD       /* to be reaped at the end of the turn */
-};
-
-/* Why a session gets an answer and nothing else. */
-enum refusal {
-    REFUSAL_NONE,
-    REFUSAL_ADDRESS, /* its address has too many sockets: 429 */
-    REFUSAL_FULL     /* waited in line for too long: 503 */
 };
 
 struct session_rates;
@@ -211,7 +213,7 @@ struct session {
 };
 
 /* ---- session.c: life, bytes in and out ---- */
-/* NULL when memory runs out; the caller hands fd to the host. At its end comes arrive_gone. */
+/* NULL when memory runs out; the caller starts its timer and hands fd to the host. At its end comes arrive_gone. */
 struct session *session_create(struct net *n, int fd, bool secure);
 /* Who is at the other end of the connection: `ip` NULL is a unix socket. Until a proxy says otherwise that is the client. After
  * s->hidden is known. */
@@ -283,7 +285,7 @@ void session_rate_free(struct session *s);
 bool arrive_has_place(struct net *n);
 bool arrive_has_room(const struct net *n); /* for one more socket, with a place or in line */
 void arrive(struct net *n, struct arrival *a, bool place);        /* `place`: arrive_has_place took one */
-void arrive_begin(struct net *n, struct arrival *a);              /* with a place */
+void arrive_begin(struct net *n, struct arrival *a);              /* with a place, or to be refused */
 void arrive_refuse(struct net *n, struct arrival *a, enum refusal why);
 void arrive_drop(struct net *n, struct arrival *a);               /* close it */
 void arrive_leave(struct net *n, struct arrival *a);              /* it is about to get another address, or to end */

@@ -31,7 +31,6 @@ struct session *session_create(struct net *n, int fd, bool secure)
     list_init(&s->drained);
     list_add_tail(&n->sessions, &s->in_net);
     loop_timer_init(&s->timer, session_timer);
-    session_set_timer(s, n->options.handshake_timeout);
     n->count++;
     return s;
 }
@@ -56,7 +55,7 @@ void session_set_client(struct session *s, const struct ip *ip)
 
 void session_start(struct session *s)
 {
-    s->state = SESSION_HEAD; /* the timer of session_create goes on: it bounds TLS and the head together */
+    s->state = SESSION_HEAD; /* the timer of its arrival goes on: it bounds TLS and the head together */
     session_update_poll(s);
     if (s->unread.len || s->ssl)
         session_wake(s); /* the first request may be inside OpenSSL already */

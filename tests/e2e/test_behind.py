@@ -539,6 +539,39 @@ def test_a_client_that_the_proxy_does_not_tell_has_limits(behind, unix, header):
         ws.bye()
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_full_server_says_so_behind_a_header(behind, authority, tls, until):
+    """What waits in line is not read. When its time is over, the header is, and then the request is answered."""
+    server = behind(True, tls, settings={"limits.connections": 1, "limits.wait": "0.2s"})
+    context = authority.client() if tls else None
+    with Socket(inner(server), preface=NAMED, tls=context) as ws:
+        ws.expect(type="you", ip="203.0.113.9")
+        for _ in range(3):
+            got = fetch(inner(server), preface=NAMED, tls=context)
+            assert got.status == 503 and got.headers["retry-after"] == "1", got
+            with pytest.raises(Refused) as why:
+                Socket(inner(server), preface=v2(1, 0x11, bytes(12)), tls=context)
+            assert why.value.status == 503
+        assert_closed(inner(server), head("/"))  # no header, no answer
+        assert_closed(inner(server), NAMED + head("/"), source="127.0.0.9")
+        net = status(server)["net"]
+        assert net["unserved"] == 8 and net["proxy_refused"] == 2, net
+        ws.bye()
+    until(lambda: status(server)["now"]["connections"] == 0, what="the end of all")
+    with Socket(inner(server), preface=NAMED, tls=context) as ws:  # whoever was refused has taken no place along
+        ws.bye()
+
+
+@pytest.mark.parametrize("way", ["nginx", "haproxy-v2"])
+def test_a_full_server_says_so_through_a_proxy(place, way):
+    there = place(way, settings={"limits.connections": 1, "limits.wait": "0.2s"})
+    with there.connect() as ws:
+        ws.expect(type="you", ip=ANN)
+        got = there.fetch("/", source=BOB)
+        assert got.status == 503 and got.headers["retry-after"] == "1", got
+        ws.bye()
+
+
 def test_the_client_behind_the_header_is_allowed_or_not(behind):
     server = behind(True, settings={"deny": "203.0.113.0/24"})
     assert_closed(inner(server), NAMED)
