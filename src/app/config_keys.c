@@ -197,7 +197,7 @@ const struct config_key config_keys[CONFIG_COUNT] = {
                 "more until somebody has left the line; 0 is no line."},
     [CONFIG_LIMITS_WAIT] = {.name = "limits.wait",
         .type = CONFIG_SECONDS, .initial = "5s", .min = 0.1, .max = 600, .live = true,
-        .help = "How long a socket waits in line. Then it is answered with 503 and Retry-After; on a proxy+ listener it is closed."},
+        .help = "How long a socket waits in line. Then it is answered with 503 and Retry-After."},
     [CONFIG_LIMITS_ADDRESS_CONNECTIONS] = {.name = "limits.address_connections",
         .type = CONFIG_INT, .initial = "0", .min = 0, .max = 1000000, .live = true,
         .help = "Sockets of one address (IPv6: one /64 network), over all workers; more are answered with 429. 0 is no limit. Loopback "

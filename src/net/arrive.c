@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { REFUSING_MS = 3000, RETRY_ADDRESS_S = 5 };
+enum { RETRY_ADDRESS_S = 5 };
 
 /* ---- addresses: a client's by the other end of its connection, or by what a proxy says at the handshake ---- */
 
@@ -82,13 +82,6 @@ bool arrive_handshake(struct session *s)
     return (o->handshakes.per_second <= 0 || admit_handshake(s)) && (o->address_connections == 0 || admit_client(s));
 }
 
-void arrive_moves(struct session *s)
-{
-    if (s->counts_from)
-        leave_address(s->net, &s->from);
-    s->counts_from = false;
-}
-
 /* ---- sockets ---- */
 
 void arrive_leave(struct net *n, struct arrival *a)
@@ -108,7 +101,8 @@ void arrive_gone(struct session *s)
 {
     struct net *n = s->net;
 
-    arrive_moves(s);
+    if (s->counts_from)
+        leave_address(n, &s->from);
     if (s->counts_client)
         leave_address(n, &s->ip);
     if (s->refusal)
@@ -118,28 +112,26 @@ void arrive_gone(struct session *s)
 }
 
 /* A session around it, with a place or to be refused. What it holds is the session's from here on, also when it fails. */
-static void start(struct net *n, struct arrival *a, enum refusal why)
+static void start(struct net *n, struct arrival *a)
 {
     struct session *s = session_create(n, a->fd, a->secure);
+    uint64_t allowed = a->handshake_ms ? a->handshake_ms : n->options.handshake_timeout;
 
     if (!s) {
-        if (!why)
+        if (!a->refusal)
             shared_give_socket(n->shared);
         n->stats.refused++;
         arrive_drop(n, a);
         return;
     }
+    s->hidden = a->hidden;
     session_set_peer(s, a->local ? NULL : &a->ip);
     s->counts_from = a->counted;
-    s->hidden = a->hidden;
     s->proxy_tls = a->proxy_tls;
-    s->refusal = why;
-    n->refusing += why != REFUSAL_NONE;
+    s->refusal = a->refusal;
+    n->refusing += a->refusal != REFUSAL_NONE;
     n->stats.accepted++;
-    if (a->handshake_ms)
-        session_set_timer(s, a->handshake_ms);
-    if (why && n->options.handshake_timeout > REFUSING_MS)
-        session_set_timer(s, REFUSING_MS);
+    session_set_timer(s, a->refusal && allowed > NET_REFUSING_MS ? NET_REFUSING_MS : allowed);
     if (host_adopt(n->host, s, a->fd)) {
         n->stats.refused++;
         session_kill(s);
@@ -153,7 +145,7 @@ void arrive_begin(struct net *n, struct arrival *a)
     if (a->proxied)
         proxied_open(n, a);
     else
-        start(n, a, REFUSAL_NONE);
+        start(n, a);
 }
 
 void arrive_refuse(struct net *n, struct arrival *a, enum refusal why)
@@ -164,13 +156,13 @@ void arrive_refuse(struct net *n, struct arrival *a, enum refusal why)
         ip_text(&a->ip, peer);
     if (why == REFUSAL_FULL) {
         n->stats.unserved++;
-        net_tell(n, &n->unserved, slice_of(peer), "no place came free within limits.wait: %s",
-                 a->proxied ? "closed" : "answered with 503");
+        net_tell(n, &n->unserved, slice_of(peer), "no place came free within limits.wait: answered with 503");
     } else {
         tell_crowd(n, slice_of(peer));
     }
-    if (n->refusing < NET_REFUSING_MAX && !a->proxied) { /* what came in front of its request nobody has read */
-        start(n, a, why);
+    a->refusal = why;
+    if (n->refusing < NET_REFUSING_MAX) {
+        arrive_begin(n, a);
     } else {
         n->stats.refused++;
         arrive_drop(n, a);

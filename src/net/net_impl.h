@@ -30,6 +30,7 @@ enum {
     NET_FILE_PIECE = 64 * 1024, /* of a static file at a time */
     NET_PIPELINE_MAX = 64 * 1024, /* queued answers past which a pipelining client has to wait */
     NET_RATED_READ = 16 * 1024, /* read at a time where rates may leave it waiting in memory */
+    NET_REFUSING_MS = 3000, /* that each socket past a limit has for its request, and for a PROXY header */
     NET_ADDRESSES_MAX = 65536, /* remembered for their handshakes alone */
     NET_BYTES_PER_MS = 1 /* slower than this nobody sends a body or takes an answer, on average */
 };
@@ -52,6 +53,13 @@ struct net_shared {
     size_t bound_count;
 };
 
+/* Why a session gets an answer and nothing else. */
+enum refusal {
+    REFUSAL_NONE,
+    REFUSAL_ADDRESS, /* its address has too many sockets: 429 */
+    REFUSAL_FULL     /* waited in line for too long: 503 */
+};
+
 /* An accepted socket that is no session yet. */
 struct arrival {
     int fd;       /* owned */
@@ -60,6 +68,7 @@ struct arrival {
     bool counted; /* for its address: quota_leave is owed */
     bool proxied; /* a PROXY header is to come */
     bool hidden, proxy_tls; /* as in struct session */
+    enum refusal refusal;   /* as there; with one it has no place */
     uint64_t handshake_ms;  /* what is left for TLS and the request head; 0: all of handshake_timeout */
     struct ip ip; /* of the peer, or of the client that the PROXY header names */
 };
@@ -81,6 +90,7 @@ struct net {
     struct lws_host *host;          /* owns the libwebsockets context */
     struct access *access;          /* one reference, never NULL */
     struct seldom denials, foreign, unclear; /* lines about addresses, origins, and proxies that name no client */
+    struct seldom unlisted;         /* lines about what looks like a proxy on this machine and is not listed */
     struct seldom unproxied;        /* lines about what came to proxy+ listeners */
     struct seldom bad_certs;        /* lines about client certificates that were refused */
     struct net_shared *shared;      /* borrowed: certificates, addresses, the count of all sockets */
@@ -103,7 +113,7 @@ struct net {
     struct session **dirty_tail;
     size_t count;                   /* open sockets, without those in line */
     struct line line;
-    size_t refusing;                /* sessions that are told of a limit */
+    size_t refusing;                /* sockets that are told of a limit */
     struct seldom delays, floods, crowds, lines, unserved; /* lines about rates, addresses and the waiting line */
     bool stopped;                   /* no longer listening */
     struct net_stats stats;
@@ -119,13 +129,6 @@ enum session_state {
     SESSION_CLOSING,   /* our close frame is queued or sent; waits for the peer's */
     SESSION_LINGER,    /* write side shut down; reads and drops until the peer closes */
     SESSION_DEAD       /* to be reaped at the end of the turn */
-};
-
-/* Why a session gets an answer and nothing else. */
-enum refusal {
-    REFUSAL_NONE,
-    REFUSAL_ADDRESS, /* its address has too many sockets: 429 */
-    REFUSAL_FULL     /* waited in line for too long: 503 */
 };
 
 struct session_rates;
@@ -194,7 +197,7 @@ struct session {
     bool hidden : 1;             /* a proxy did not say who the client is: what its requests say of that is not believed either */
     bool from_unix : 1;          /* the other end is a unix socket */
     bool unix_client : 1;        /* and so is the client: no proxy has named another */
-    bool loopback : 1;           /* the client is on this machine */
+    bool loopback : 1;           /* the client is known to be on this machine */
     bool counts_from : 1;        /* for the address in `from`: quota_leave is owed */
     bool counts_client : 1;      /* for the one in `ip`, which no request changes after that */
     bool ping_waits : 1;         /* a ping is out and nothing was received since */
@@ -209,9 +212,10 @@ struct session {
 };
 
 /* ---- session.c: life, bytes in and out ---- */
-/* NULL when memory runs out; the caller hands fd to the host. At its end comes arrive_gone. */
+/* NULL when memory runs out; the caller starts its timer and hands fd to the host. At its end comes arrive_gone. */
 struct session *session_create(struct net *n, int fd, bool secure);
-/* Who is at the other end of the connection: `ip` NULL is a unix socket. Until a proxy says otherwise that is the client. */
+/* Who is at the other end of the connection: `ip` NULL is a unix socket. Until a proxy says otherwise that is the client. After
+ * s->hidden is known. */
 void session_set_peer(struct session *s, const struct ip *ip);
 /* Who the client is, from here on. */
 void session_set_client(struct session *s, const struct ip *ip);
@@ -247,9 +251,6 @@ void session_http_body_timer(struct session *s);
 bool session_admit(struct session *s);
 /* A connection from a stranger, before anything else: false when it is to be closed at once, unanswered. */
 bool session_may_open(struct net *n, const struct ip *peer);
-void session_http_late(struct session *s, const char *reason); /* the same with 408 */
-
-void session_http_body_timer(struct session *s);
 
 /* ---- stall.c ---- */
 bool stall_applies(const struct session *s); /* an HTTP answer is on its way, or was */
@@ -283,14 +284,12 @@ void session_rate_free(struct session *s);
 bool arrive_has_place(struct net *n);
 bool arrive_has_room(const struct net *n); /* for one more socket, with a place or in line */
 void arrive(struct net *n, struct arrival *a, bool place);        /* `place`: arrive_has_place took one */
-void arrive_begin(struct net *n, struct arrival *a);              /* with a place */
+void arrive_begin(struct net *n, struct arrival *a);              /* with a place, or to be refused */
 void arrive_refuse(struct net *n, struct arrival *a, enum refusal why);
 void arrive_drop(struct net *n, struct arrival *a);               /* close it */
 void arrive_leave(struct net *n, struct arrival *a);              /* it is about to get another address, or to end */
 void arrive_gone(struct session *s);                              /* gives back what it had */
 void arrive_answer(struct session *s);                            /* to the request of a session that is refused */
-/* The other end of the connection is about to get another address. */
-void arrive_moves(struct session *s);
 /* A handshake, its client is known. False: that has enough, and heard so. */
 bool arrive_handshake(struct session *s);
 

@@ -13,7 +13,7 @@ struct proxied {
     struct net *net;
     struct list_node node;   /* in net->proxied */
     struct loop_fd *watch;
-    struct loop_timer timer; /* handshake_timeout from here on; what is left of it is the session's */
+    struct loop_timer timer; /* runs from here on; what is left of it is the session's */
     struct buf head;         /* of a header that came in pieces; empty as a rule */
     struct arrival arrival;
 };
@@ -30,6 +30,7 @@ static struct arrival take_out(struct proxied *p)
     list_remove(&p->node);
     buf_fini(&p->head);
     p->net->count--;
+    p->net->refusing -= a.refusal != REFUSAL_NONE;
     mem_free(p);
     return a;
 }
@@ -38,6 +39,8 @@ static struct arrival take_out(struct proxied *p)
 static void give_up(struct net *n, struct arrival *a)
 {
     arrive_drop(n, a);
+    if (a->refusal)
+        return;
     shared_give_socket(n->shared);
     listen_resume_all(n);
 }
@@ -76,11 +79,13 @@ static void proxied_done(struct proxied *p, const struct proxy_header *h)
     a.hidden = h->client == PROXY_UNKNOWN;
     a.proxy_tls = h->tls;
     a.handshake_ms = due > now ? due - now : 1;
-    if (session_may_open(n, a.local ? NULL : &a.ip)) {
-        arrive(n, &a, true);
-    } else {
+    if (!session_may_open(n, a.local ? NULL : &a.ip)) {
         n->stats.refused++;
         give_up(n, &a);
+    } else if (a.refusal) {
+        arrive_begin(n, &a);
+    } else {
+        arrive(n, &a, true);
     }
 }
 
@@ -130,6 +135,7 @@ static void proxied_timer(struct loop_timer *t)
 void proxied_open(struct net *n, struct arrival *a)
 {
     struct proxied *p = mem_zalloc(1, sizeof *p);
+    uint64_t allowed = n->options.handshake_timeout;
 
     if (!p) {
         n->stats.refused++;
@@ -139,9 +145,10 @@ void proxied_open(struct net *n, struct arrival *a)
     p->net = n;
     p->arrival = *a;
     n->count++;
+    n->refusing += a->refusal != REFUSAL_NONE;
     list_add_tail(&n->proxied, &p->node);
     loop_timer_init(&p->timer, proxied_timer);
-    loop_timer_start(n->loop, &p->timer, n->options.handshake_timeout);
+    loop_timer_start(n->loop, &p->timer, a->refusal && allowed > NET_REFUSING_MS ? NET_REFUSING_MS : allowed);
     p->watch = loop_fd_open(n->loop, a->fd, proxied_event, p);
     if (!access_is_proxy(n->access, a->local ? NULL : &a->ip))
         proxied_refuse(p, "it comes from no address in `proxies`");

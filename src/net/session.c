@@ -31,14 +31,12 @@ struct session *session_create(struct net *n, int fd, bool secure)
     list_init(&s->drained);
     list_add_tail(&n->sessions, &s->in_net);
     loop_timer_init(&s->timer, session_timer);
-    session_set_timer(s, n->options.handshake_timeout);
     n->count++;
     return s;
 }
 
 void session_set_peer(struct session *s, const struct ip *ip)
 {
-    arrive_moves(s);
     s->from_unix = !ip;
     s->from = ip ? *ip : (struct ip){{0}};
     session_set_client(s, ip);
@@ -47,7 +45,7 @@ void session_set_peer(struct session *s, const struct ip *ip)
 void session_set_client(struct session *s, const struct ip *ip)
 {
     s->unix_client = !ip;
-    s->loopback = !ip || ip_is_loopback(ip);
+    s->loopback = !s->hidden && (!ip || ip_is_loopback(ip));
     s->ip = ip ? *ip : (struct ip){{0}};
     if (ip)
         ip_text(ip, s->peer);
@@ -57,7 +55,7 @@ void session_set_client(struct session *s, const struct ip *ip)
 
 void session_start(struct session *s)
 {
-    s->state = SESSION_HEAD; /* the timer of session_create goes on: it bounds TLS and the head together */
+    s->state = SESSION_HEAD; /* the timer of its arrival goes on: it bounds TLS and the head together */
     session_update_poll(s);
     if (s->unread.len || s->ssl)
         session_wake(s); /* the first request may be inside OpenSSL already */
@@ -673,9 +671,4 @@ double session_latency(const struct session *s)
 struct slice session_peer(const struct session *s)
 {
     return slice_of(s->peer);
-}
-
-bool session_is_loopback(const struct session *s)
-{
-    return s->loopback;
 }

@@ -94,7 +94,6 @@ size_t session_buffered(const struct session *s);       /* bytes in the outbox *
 uint32_t session_missed(const struct session *s);       /* messages for it that were dropped, because it read too slowly */
 double session_latency(const struct session *s);        /* seconds of the last ping's round trip; negative when unknown */
 struct slice session_peer(const struct session *s);     /* "203.0.113.9", "::1", "unix" */
-bool session_is_loopback(const struct session *s);      /* 127/8, ::1 or a unix socket */
 bool session_is_open(const struct session *s);          /* accepted, and no close sent or received */
 
 /* TLS facts of the socket; false on plain ones. Strings live as long as the session. */

@@ -44,6 +44,20 @@ static void set_client(struct session *s, const struct ip *client)
         session_set_client(s, client);
 }
 
+/* Somebody on this machine hands on the requests of others: limits by address do not hold for any of them. From elsewhere it may be
+ * a client's lie, and is nothing to tell. */
+static void tell_unlisted(struct session *s)
+{
+    const struct http_request *r = &s->exchange->request;
+
+    if (!s->loopback || access_is_proxy(s->net->access, other_end(s)))
+        return;
+    if (http_find(r, SLICE("X-Forwarded-For")).data || http_find(r, SLICE("X-Real-IP")).data)
+        net_tell(s->net, &s->net->unlisted, session_peer(s),
+                 "a request says that it is of another client, and its sender is not in the setting proxies: it is not believed, and "
+                 "limits per address do not hold for this machine");
+}
+
 static bool find_client(struct session *s)
 {
     struct ip client;
@@ -54,6 +68,7 @@ static bool find_client(struct session *s)
         return true;
     case ACCESS_SILENT:
         set_client(s, other_end(s));
+        tell_unlisted(s);
         return true;
     default:
         set_client(s, other_end(s));

@@ -153,6 +153,26 @@ def test_a_list_with_an_error_keeps_the_old_one(serve, connect, tmp_path):
     ws.expect("x")
 
 
+@pytest.mark.one_worker  # the system decides whose line a client gets into
+def test_who_is_banned_while_it_waits_in_line(serve, connect, tmp_path, until):
+    conf = tmp_path / "moontide.conf.lua"
+    write(conf)
+    server = serve(APP, "--config", conf, settings={"limits.connections": 1, "limits.wait": 60})
+    inside = connect(server, source="127.0.0.6")
+    with Wire(server.address, source="127.0.0.5") as bad, Wire(server.address, source="127.0.0.7") as good:
+        for wire in (bad, good):
+            wire.send(head(headers={"Connection": "close"}))
+        until(lambda: status(server)["now"]["in_line"] == 2, what="the line")
+        reload(server, conf, deny=["127.0.0.5"])
+        inside.close_socket()
+        assert Response(good).json() == {"ip": "127.0.0.7"}
+        try:
+            assert bad.take_eof() == b""  # as one that comes now
+        except ConnectionResetError:
+            pass  # its request was never read
+    assert status(server)["net"]["denied"] == 1
+
+
 @pytest.mark.parametrize("setting,says", [
     ("deny=10.0.0.1/8", "did you mean 10.0.0.0/8?"), ("allow=localhost", 'allow = "localhost" is not an address or a network'),
     ("proxies=unix:/x", 'proxies = "unix:/x" is not'), ("origins=app.example", "did you mean https://app.example?"),
@@ -195,6 +215,19 @@ def test_a_proxy_that_names_nobody(serve, connect, headers):
     assert why.value.status == 400
     server.log.wait("a proxy named no client, or two.*peer=127.0.0.2")
     assert fetch(server.address, source="127.0.0.5", headers=headers).status == 200  # nobody listens to that one
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP"])
+def test_a_proxy_on_this_machine_that_is_not_listed_is_told(serve, header):
+    server = serve(APP, settings={"proxies": PROXY})
+    said = {header: CLIENT}
+    assert fetch(server.address, source=PROXY, headers=said).json() == {"ip": CLIENT}
+    assert ip(server, "127.0.0.5") == "127.0.0.5"
+    assert not [line for line in server.log.lines if "not in the setting proxies" in line]
+    for _ in range(8 * WORKERS):
+        assert fetch(server.address, source="127.0.0.5", headers=said).json() == {"ip": "127.0.0.5"}
+    server.log.wait("its sender is not in the setting proxies.*limits per address do not hold.*peer=127.0.0.5")
+    assert len([line for line in server.log.lines if "not in the setting proxies" in line]) <= WORKERS
 
 
 def test_one_connection_for_many_clients(serve):

@@ -27,7 +27,10 @@ function app.on.version() return VERSION end
 function app.on_message(conn, text) conn:send(text) end
 function app.on_binary(conn, bytes) conn:send_binary(bytes) end
 function app.on_close(conn, code, reason) tide.log.info("over", { code = code, reason = reason }) end
-function app.on_http(req) return 200, { ip = req.ip, tls = req.tls and true or false, body = #req.body } end
+function app.on_http(req)
+  if req.path == "/hidden" then tide.log.info("asked for what is hidden", { ip = req.ip }) end
+  return 200, { ip = req.ip, tls = req.tls and true or false, body = #req.body }
+end
 return app
 """
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -87,13 +90,14 @@ def fronts(tmp_path):
 
 def nginx_site(port, server, client_tls, server_tls, pair):
     tls = f"ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]};" if client_tls else ""
-    target = f"unix:{urlsplit(server.urls[-1]).path}:" if server.urls[-1].startswith("unix:") else "%s:%d" % inner(server)
+    target = f"unix:{urlsplit(server.urls[-1]).path}" if server.urls[-1].startswith("unix:") else "%s:%d" % inner(server)
     return f"""
     map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
+    upstream moontide {{ server {target}; keepalive 8; }}
     server {{
       listen 127.0.0.1:{port} {'ssl' if client_tls else ''}; {tls}
       location / {{
-        proxy_pass {'https' if server_tls else 'http'}://{target};
+        proxy_pass {'https' if server_tls else 'http'}://moontide;
         proxy_http_version 1.1;
         proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Real-IP $remote_addr;
@@ -261,6 +265,59 @@ def check_lies(there):
     lies = {"X-Forwarded-For": "198.51.100.1", "X-Real-IP": "198.51.100.1", "Forwarded": "for=198.51.100.1"}
     with there.connect(headers=lies) as ws:
         ws.expect(type="you", ip=ANN)
+
+
+# ---- where a request ends: the proxy and the server have to agree ----
+
+HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
+CHUNKED = b"0\r\n\r\n" + HIDDEN
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+def smuggle(lines, body, line=b"POST / HTTP/1.1"):
+    """`lines` with {} for the length of the body; {-} leaves the hidden request out of it."""
+    lines = lines.replace(b"{}", b"%d" % len(body)).replace(b"{-}", b"%d" % (len(body) - len(HIDDEN)))
+    return line + b"\r\nHost: a\r\n" + lines + b"\r\n\r\n" + body
+
+
+CODED = [b"Transfer-Encoding: chunked", b"Transfer-Encoding:\tchunked", b"Transfer-Encoding : chunked", b"Transfer-Encoding:\x0bchunked",
+         b" Transfer-Encoding: chunked", b"X: y\r\n Transfer-Encoding: chunked", b"X: y\nTransfer-Encoding: chunked",
+         b"X: y\rTransfer-Encoding: chunked", b"Transfer-Encoding: xchunked", b"Transfer-Encoding: chunked, identity",
+         b"Transfer-Encoding: identity, chunked", b"Transfer-Encoding: ,chunked", b"Transfer-Encoding: \"chunked\"",
+         b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x", b"Transfer-Encoding: x\r\nTransfer-Encoding: chunked",
+         b"Transfer-Encoding: CHUNKED", b"Transfer_Encoding: chunked", b"Transfer-Encoding: chunked;a=b", b"TE: chunked\r\nConnection: TE"]
+LENGTHS = [b"Content-Length: 0\r\nContent-Length: {}", b"Content-Length: {}\r\nContent-Length: 0", b"Content-Length: 0, {}",
+           b"Content-Length: +{}", b"Content-Length: 0{}", b"Content-Length: {} ", b"Content-Length: 0x1", b"Content-Length: -1",
+           b"Content-Length: 18446744073709551616", b"Content_Length: {}", b"Content-Length : {}", b"Content-Length:\x0b{}"]
+CHUNKS = [b"0;a\nb\r\n\r\n", b"0 \r\n\r\n", b"0\n\r\n", b"0\r\r\n\r\n", b"00000000000000000\r\n\r\n", b"10000000000000000\r\n\r\n",
+          b"0x0\r\n\r\n", b"-0\r\n\r\n", b"1\r\nxx\r\n0\r\n\r\n", b"1\r\nx\n0\r\n\r\n", b"0\r\nTransfer-Encoding: x\r\n\r\n",
+          b"0\r\nX: y\n\r\n", b"2;\nxx\r\n45\r\n0\r\n\r\n"]
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: %s\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: %s"
+SMUGGLED = [
+    *(smuggle(coding + b"\r\nContent-Length: {}", CHUNKED) for coding in CODED),
+    *(smuggle(b"Content-Length: {-}\r\n" + coding, CHUNKED) for coding in CODED),
+    *(smuggle(coding, CHUNKED, b"POST / HTTP/1.0") for coding in CODED[:2]),
+    *(smuggle(length, HIDDEN) for length in LENGTHS), *(smuggle(b"Transfer-Encoding: chunked", chunks + HIDDEN) for chunks in CHUNKS),
+    *(smuggle(UPGRADE % how, HIDDEN, b"GET / HTTP/1.1") for how in ((b"websocket", b"12"), (b"h2c", b"13"), (b"WebSocket, h2c", b"13"))),
+    smuggle(UPGRADE % (b"websocket", b"13") + b"\r\nContent-Length: {}", HIDDEN), smuggle(b"Expect: 100-continue\r\nContent-Length: {}", HIDDEN),
+]
+
+
+@pytest.mark.parametrize("way", ["nginx", "haproxy-http"])
+def test_no_request_hides_in_another(place, way):
+    """Whatever a client sends, no request reaches the server that the proxy has not seen as one: it would have no client's address."""
+    there = place(way)
+    for data in SMUGGLED:
+        with Wire(there.address, source=ANN) as wire:
+            wire.send(data + LAST)
+            try:
+                wire.take_eof()
+            except ConnectionResetError:
+                pass
+        for _ in range(2):  # and the connections that the proxy has kept carry what they should
+            assert there.fetch("/", source=BOB).json() == {"ip": BOB, "tls": False, "body": 0}, data
+    asked = [line for line in there.server.log.lines if "asked for what is hidden" in line]
+    assert asked and all(f"ip={ANN}" in line for line in asked), asked  # some proxies take them for the next request, which is fine
 
 
 @pytest.mark.parametrize("server_tls", [False, True], ids=["plain-inside", "tls-inside"])
@@ -463,6 +520,56 @@ def test_headers_of_a_request_count_behind_a_local_one_only(behind):
         assert fetch(inner(server), preface=header, headers=said).json()["ip"] == ip
     chain = b"PROXY TCP4 127.0.0.1 192.0.2.1 1 2\r\n"  # its client is a proxy too
     assert fetch(inner(server), preface=chain, headers=said).json()["ip"] == "198.51.100.1"
+
+
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", v2(1, 0), v2(1, 0x31, bytes(216))], ids=["v1", "v2", "unix"])
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+def test_a_client_that_the_proxy_does_not_tell_has_limits(behind, unix, header):
+    """The address that is left is of this machine, and the client need not be."""
+    server = behind(True, unix=unix, settings={"limits.rate.handshakes": "4/h burst 2"})
+    address = urlsplit(server.urls[-1].removeprefix("proxy+unix:")).path if unix else inner(server)
+    for _ in range(2):
+        with Socket(address, preface=header) as ws:
+            ws.expect(type="you", ip="unix" if unix else "127.0.0.1")
+            ws.bye()
+    with pytest.raises(Refused) as why:
+        Socket(address, preface=header)
+    assert why.value.status == 429
+    with Socket(address, preface=v2(0, 0)) as ws:  # the proxy itself
+        ws.bye()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_full_server_says_so_behind_a_header(behind, authority, tls, until):
+    """What waits in line is not read. When its time is over, the header is, and then the request is answered."""
+    server = behind(True, tls, settings={"limits.connections": 1, "limits.wait": "0.2s"})
+    context = authority.client() if tls else None
+    with Socket(inner(server), preface=NAMED, tls=context) as ws:
+        ws.expect(type="you", ip="203.0.113.9")
+        for _ in range(3):
+            got = fetch(inner(server), preface=NAMED, tls=context)
+            assert got.status == 503 and got.headers["retry-after"] == "1", got
+            with pytest.raises(Refused) as why:
+                Socket(inner(server), preface=v2(1, 0x11, bytes(12)), tls=context)
+            assert why.value.status == 503
+        assert_closed(inner(server), head("/"))  # no header, no answer
+        assert_closed(inner(server), NAMED + head("/"), source="127.0.0.9")
+        net = status(server)["net"]
+        assert net["unserved"] == 8 and net["proxy_refused"] == 2, net
+        ws.bye()
+    until(lambda: status(server)["now"]["connections"] == 0, what="the end of all")
+    with Socket(inner(server), preface=NAMED, tls=context) as ws:  # whoever was refused has taken no place along
+        ws.bye()
+
+
+@pytest.mark.parametrize("way", ["nginx", "haproxy-v2"])
+def test_a_full_server_says_so_through_a_proxy(place, way):
+    there = place(way, settings={"limits.connections": 1, "limits.wait": "0.2s"})
+    with there.connect() as ws:
+        ws.expect(type="you", ip=ANN)
+        got = there.fetch("/", source=BOB)
+        assert got.status == 503 and got.headers["retry-after"] == "1", got
+        ws.bye()
 
 
 def test_the_client_behind_the_header_is_allowed_or_not(behind):

@@ -622,7 +622,7 @@ def seconds_of(text, *names):
     return [int(re.search(rf"{name}\s*(\d+)s", text).group(1)) for name in names]
 
 
-def test_behind_nginx_waits_longer_than_pings_take():
+def test_behind_nginx_has_timeouts_that_fit_the_servers():
     """And the README says what the files say."""
     folder = EXAMPLES / "behind-nginx"
     settings, readme = (REPO / "docs/configuration.md").read_text(), (folder / "README.md").read_text()
@@ -630,5 +630,9 @@ def test_behind_nginx_waits_longer_than_pings_take():
     for seconds in seconds_of((folder / "nginx.conf").read_text(), "proxy_read_timeout", "proxy_send_timeout") \
             + seconds_of((folder / "haproxy.cfg").read_text(), "timeout tunnel"):
         assert seconds > took
+    assert "| `idle.timeout` | seconds | `1min` |" in settings
+    for seconds in seconds_of((folder / "nginx.conf").read_text(), " keepalive_timeout") \
+            + seconds_of((folder / "haproxy.cfg").read_text(), "timeout http-keep-alive"):
+        assert seconds < 60  # the proxy ends connections without requests, not the server
     for file in ("nginx.conf", "haproxy.cfg", "moontide.conf.lua"):
         assert f"({file})" in readme

@@ -22,18 +22,33 @@ class Program:
 
     def __init__(self, module, *args):
         self.process = subprocess.Popen([sys.executable, "-m", f"support.{module}", *map(str, args)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, cwd=REPO / "tests", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
-        self.lines = Lines(self.process.stdout)
-        self.lines.wait("^ready$", 60)
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPO / "tests",
+                                        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+        self.module, self.lines, self.errors = module, Lines(self.process.stdout), Lines(self.process.stderr)
+        try:
+            self.wait("^ready$", 60)
+        except AssertionError:
+            self.end()
+            raise
+
+    def wait(self, pattern, timeout):
+        try:
+            return self.lines.wait(pattern, timeout)
+        except AssertionError as why:
+            self.errors.wait_end(1)  # where it has ended, it said why
+            raise AssertionError(f"{self.module}: {why}\n{self.errors.text()}") from None
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
 
     def finish(self, timeout):
         """Its result. The end of its input tells the hostile ones to stop."""
         self.process.stdin.close()
         try:
-            return json.loads(self.lines.wait("^{.*}$", timeout).group(0))
+            return json.loads(self.wait("^{.*}$", timeout).group(0))
         finally:
-            self.process.kill()
-            self.process.wait()
+            self.end()
 
 
 def talk(server, ca, count, patience=30):

@@ -186,11 +186,6 @@ struct slice session_peer(const struct session *s)
     return SLICE("203.0.113.9");
 }
 
-bool session_is_loopback(const struct session *s)
-{
-    return false;
-}
-
 bool session_is_open(const struct session *s)
 {
     return s->accepted && !s->closed;

@@ -362,11 +362,12 @@ static void connections_count_for_the_address_in_the_header(void **state)
     assert_int_equal(end(&f).limited, 1);
 }
 
-/* Nobody has read what came in front of its request, so there is no answer. */
-static void who_waited_in_line_for_too_long_is_closed(void **state)
+/* What came in front of its request is read then, and nothing is owed afterwards. */
+static void who_waited_in_line_for_too_long_hears_so(void **state)
 {
     struct fake_server f;
     struct net_options o;
+    char head[512];
 
     net_defaults(&o);
     o.connections = 1;
@@ -376,10 +377,19 @@ static void who_waited_in_line_for_too_long_is_closed(void **state)
     put(served, NAMED, sizeof NAMED - 1);
     check_peer(served, "203.0.113.9");
     put(waits, NAMED REQUEST, sizeof NAMED + sizeof REQUEST - 2);
-    check_closed(waits);
+    read_head(waits, head, sizeof head);
+    assert_non_null(strstr(head, " 503 "));
+    assert_non_null(strstr(head, "Retry-After: 1\r\n"));
+    close(waits);
+    int silent = dial(fake_server_port(&f)), wrong = dial(fake_server_port(&f));
+    put(wrong, REQUEST, sizeof REQUEST - 1);
+    check_closed(wrong);
+    check_closed(silent);
     check_peer(served, "203.0.113.9");
     close(served);
-    assert_int_equal(end(&f).unserved, 1);
+    fake_server_stop(&f);
+    assert_int_equal(f.nets[0].net->refusing, 0);
+    assert_int_equal(end(&f).unserved, 3);
 }
 
 static void those_that_wait_are_closed_with_the_listeners(void **state)
@@ -457,7 +467,7 @@ int main(void)
         cmocka_unit_test(what_the_header_took_is_gone_from_the_handshake),
         cmocka_unit_test(those_that_wait_have_places),
         cmocka_unit_test(connections_count_for_the_address_in_the_header),
-        cmocka_unit_test(who_waited_in_line_for_too_long_is_closed),
+        cmocka_unit_test(who_waited_in_line_for_too_long_hears_so),
         cmocka_unit_test(those_that_wait_are_closed_with_the_listeners),
         cmocka_unit_test(without_memory),
     };
