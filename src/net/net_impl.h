@@ -168,7 +168,7 @@ struct session {
     struct buf message;          /* fragments of the message under way */
     struct buf record;           /* TLS bytes that SSL_write wants to see again */
     uint64_t sent;               /* bytes that the system has taken */
-    uint64_t taken;              /* those of them that the client had taken when stall.c looked last */
+    int64_t taken;               /* those of them that the client had taken when stall.c looked last */
     uint64_t line_since;         /* loop time at which it came into net->tls_line */
     uint64_t ping_at;            /* clock_us of the ping that is out, 0 while none is */
     float latency;               /* seconds, negative when unknown */
@@ -248,9 +248,6 @@ void session_http_body_timer(struct session *s);
 bool session_admit(struct session *s);
 /* A connection from a stranger, before anything else: false when it is to be closed at once, unanswered. */
 bool session_may_open(struct net *n, const struct ip *peer);
-void session_http_late(struct session *s, const char *reason); /* the same with 408 */
-
-void session_http_body_timer(struct session *s);
 
 /* ---- stall.c ---- */
 bool stall_applies(const struct session *s); /* an HTTP answer is on its way, or was */
