@@ -13,14 +13,23 @@
 #include <openssl/x509v3.h>
 #include <time.h>
 
+/* Anybody may send any bytes there. */
+static bool is_host(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+
+    return *name && !name[strspn(name, letters)];
+}
+
 bool session_tls(const struct session *s, struct session_tls *out)
 {
     if (!s->ssl)
         return false;
+    const char *sni = SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name);
     *out = (struct session_tls){
         .version = SSL_get_version(s->ssl),
         .cipher = SSL_get_cipher_name(s->ssl),
-        .sni = SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name),
+        .sni = sni && is_host(sni) ? sni : NULL,
     };
     return true;
 }

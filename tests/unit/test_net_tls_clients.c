@@ -111,7 +111,7 @@ struct link {
     struct session session; /* all that is looked at is its ssl */
 };
 
-static void open_link(struct link *l, const struct signer *authority, EVP_PKEY *key, X509 *cert)
+static void open_link(struct link *l, const struct signer *authority, EVP_PKEY *key, X509 *cert, const char *sni)
 {
     BIO *a, *b;
 
@@ -132,6 +132,8 @@ static void open_link(struct link *l, const struct signer *authority, EVP_PKEY *
     SSL_set_bio(l->server, a, a);
     SSL_set_bio(l->client, b, b);
     SSL_set_accept_state(l->server);
+    if (sni)
+        SSL_set_tlsext_host_name(l->client, sni);
     for (int i = 0; i < 10 && !SSL_is_init_finished(l->server); i++) {
         SSL_connect(l->client);
         SSL_accept(l->server);
@@ -168,7 +170,7 @@ static int hear(const struct raw *cn, GENERAL_NAMES *names, struct session_clien
     X509 *cert = sign(key, cn, &authority, names);
     struct link l;
 
-    open_link(&l, &authority, key, cert);
+    open_link(&l, &authority, key, cert, NULL);
     int rc = session_client(&l.session, out);
     close_link(&l);
     X509_free(cert);
@@ -239,11 +241,42 @@ static void nobody(void **state)
 
     assert_int_equal(session_client(&plain, &c), MT_ENOT_FOUND);
     assert_null(c.subject);
-    open_link(&l, &authority, NULL, NULL); /* came without one */
+    open_link(&l, &authority, NULL, NULL, NULL); /* came without one */
     assert_int_equal(session_client(&l.session, &c), MT_ENOT_FOUND);
     SSL_set_verify(l.server, SSL_VERIFY_NONE, NULL);
     assert_int_equal(session_client(&l.session, &c), MT_ENOT_FOUND);
     close_link(&l);
+    signer_fini(&authority);
+}
+
+/* The name that a client asks for (SNI) is its own choice as well. */
+static void server_names(void **state)
+{
+    static const struct {
+        const char *sent, *told;
+    } cases[] = {
+        {NULL, NULL},
+        {"chat.example", "chat.example"},
+        {"a_b-2.XN--zo-jma.example", "a_b-2.XN--zo-jma.example"},
+        {"a.example\r\nX: y", NULL},
+        {"a\xff\xfe", NULL},
+        {"../../etc", NULL},
+        {" ", NULL},
+    };
+    struct signer authority = make_authority();
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct session_tls tls;
+        struct link l;
+        open_link(&l, &authority, NULL, NULL, cases[i].sent);
+        assert_true(session_tls(&l.session, &tls));
+        assert_string_equal(tls.version, "TLSv1.3");
+        if (cases[i].told)
+            assert_string_equal(tls.sni, cases[i].told);
+        else
+            assert_null(tls.sni);
+        close_link(&l);
+    }
     signer_fini(&authority);
 }
 
@@ -263,7 +296,7 @@ static void telling_without_memory(void **state)
 
     add_name(names, GEN_DNS, "a.example", 9);
     X509 *cert = sign(key, &cn, &authority, names);
-    open_link(&l, &authority, key, cert);
+    open_link(&l, &authority, key, cert, NULL);
     for (unsigned long n = 1; reached; n++) {
         mem_fail_at(n);
         int rc = session_client(&l.session, &c);
@@ -395,6 +428,7 @@ int main(void)
         cmocka_unit_test(common_names),
         cmocka_unit_test(alternative_names),
         cmocka_unit_test(nobody),
+        cmocka_unit_test(server_names),
         cmocka_unit_test(telling_without_memory),
         cmocka_unit_test(loading_without_memory),
         cmocka_unit_test(using_without_memory),
