@@ -56,7 +56,7 @@ function req:json(shape) end
 ---@field version string
 ---name of the cipher
 ---@field cipher string
----the name that the client asked for (SNI)
+---the name that the client asked for (SNI), where it may be one of a host
 ---@field sni? string
 ---the certificate of the client, where `tls.client` asks for one and it was verified
 ---@field client? moontide.req.client

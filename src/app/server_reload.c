@@ -8,7 +8,9 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/access.h"
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Logs what kept its old state, and adds it to *why unless that is NULL. */
 static void report_kept(struct server *s, struct buf *why, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -25,6 +27,13 @@ static void report_kept(struct server *s, struct buf *why, const char *format, .
             buf_addf(why, "%s%.*s", why->len ? "\n" : "", (int)text.len, (char *)text.data);
     }
     buf_fini(&text);
+}
+
+/* What root could read at the start, the user that it has become perhaps cannot. */
+static const char *hint(const struct server *s, const char *error)
+{
+    bool denied = s->user.drop && error && strstr(error, strerror(EACCES));
+    return denied ? " (this is not root any more: its user must be able to open it)" : "";
 }
 
 /* ---- settings ---- */
@@ -110,7 +119,8 @@ static int renew_config(struct server *s, struct buf *why)
         apply_config(s, access);
         log_info(s->log, NULL, "reloaded %s", config_path(fresh));
     } else {
-        report_kept(s, why, "the settings were not reloaded, the old ones go on: %s", error ? error : err_text(rc));
+        report_kept(s, why, "the settings were not reloaded, the old ones go on: %s%s", error ? error : err_text(rc),
+                    hint(s, error));
     }
     access_unref(access);
     mem_free(error);
@@ -129,7 +139,7 @@ static int renew_certs(struct server *s, struct buf *why)
         log_info(s->log, NULL, "reloaded the certificates");
     else
         report_kept(s, why, "the certificates were not reloaded, the old ones go on: %s%s", error ? error : err_text(rc),
-                    s->user.drop ? " (this is not root any more: the user that it has become must be able to read them)" : "");
+                    hint(s, error));
     mem_free(error);
     return rc;
 }
@@ -142,7 +152,8 @@ static int renew_log(struct server *s, struct buf *why)
         return 0;
     int rc = log_reopen(s->log, file, &error);
     if (rc)
-        report_kept(s, why, "the log file was not opened again, the old one goes on: %s", error ? error : err_text(rc));
+        report_kept(s, why, "the log file was not opened again, the old one goes on: %s%s", error ? error : err_text(rc),
+                    hint(s, error));
     mem_free(error);
     return rc;
 }

@@ -170,7 +170,7 @@ struct session {
     struct buf message;          /* fragments of the message under way */
     struct buf record;           /* TLS bytes that SSL_write wants to see again */
     uint64_t sent;               /* bytes that the system has taken */
-    uint64_t taken;              /* those of them that the client had taken when stall.c looked last */
+    int64_t taken;               /* those of them that the client had taken when stall.c looked last */
     uint64_t line_since;         /* loop time at which it came into net->tls_line */
     uint64_t ping_at;            /* clock_us of the ping that is out, 0 while none is */
     float latency;               /* seconds, negative when unknown */

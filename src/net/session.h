@@ -100,7 +100,7 @@ bool session_is_open(const struct session *s);          /* accepted, and no clos
 struct session_tls {
     const char *version; /* "TLSv1.3" */
     const char *cipher;
-    const char *sni;     /* NULL when none was sent */
+    const char *sni;     /* NULL when none was sent, or something else than a host name */
 };
 bool session_tls(const struct session *s, struct session_tls *out);
 

@@ -9,13 +9,15 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
-static uint64_t taken(const struct session *s)
+/* Only good to be compared with what it was before: it may be negative, since what waits is counted with what TLS adds, and many
+ * small records become several times as long. */
+static int64_t taken(const struct session *s)
 {
     int waiting = 0; /* in the system's buffer: not sent, or not acknowledged */
 
-    if (ioctl(loop_fd_fileno(s->fd), SIOCOUTQ, &waiting) < 0 || waiting < 0)
+    if (ioctl(loop_fd_fileno(s->fd), SIOCOUTQ, &waiting) < 0)
         waiting = 0;
-    return s->sent > (uint64_t)waiting ? s->sent - (uint64_t)waiting : 0;
+    return (int64_t)s->sent - waiting;
 }
 
 bool stall_applies(const struct session *s)
@@ -37,9 +39,10 @@ void stall_watch(struct session *s)
 
 void stall_timer(struct session *s)
 {
-    uint64_t now = taken(s), interval = s->net->options.idle_timeout;
+    int64_t now = taken(s);
+    uint64_t interval = s->net->options.idle_timeout;
 
-    if (now - s->taken < interval * NET_BYTES_PER_MS) {
+    if (now - s->taken < (int64_t)(interval * NET_BYTES_PER_MS)) {
         session_timed_out(s);
         return;
     }

@@ -13,14 +13,23 @@
 #include <openssl/x509v3.h>
 #include <time.h>
 
+/* Anybody may send any bytes there. */
+static bool is_host(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+
+    return *name && !name[strspn(name, letters)];
+}
+
 bool session_tls(const struct session *s, struct session_tls *out)
 {
     if (!s->ssl)
         return false;
+    const char *sni = SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name);
     *out = (struct session_tls){
         .version = SSL_get_version(s->ssl),
         .cipher = SSL_get_cipher_name(s->ssl),
-        .sni = SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name),
+        .sni = sni && is_host(sni) ? sni : NULL,
     };
     return true;
 }
@@ -58,10 +67,11 @@ static int copy_common_name(const X509_NAME *name, char **out)
     if (at < 0 || X509_NAME_get_index_by_NID(name, NID_commonName, at) >= 0)
         return 0;
     int len = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
-    if (len > 0 && is_plain(text, (size_t)len))
+    if (len < 0)
+        return MT_ENOMEM; /* one that cannot be read is in no certificate that was verified */
+    if (is_plain(text, (size_t)len))
         rc = (*out = mem_strdup((char *)text, (size_t)len)) ? 0 : MT_ENOMEM;
-    if (len >= 0)
-        OPENSSL_free(text);
+    OPENSSL_free(text);
     return rc;
 }
 
@@ -116,8 +126,9 @@ static int add_name(const GENERAL_NAME *name, struct buf *list)
 
 static int copy_names(const X509 *cert, struct session_client *out)
 {
-    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-    int rc = 0;
+    int critical = 0; /* -1: there are none */
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, &critical, NULL);
+    int rc = names || critical == -1 ? 0 : MT_ENOMEM; /* broken ones are in no certificate that was verified */
 
     for (int i = 0; rc == 0 && i < sk_GENERAL_NAME_num(names); i++)
         rc = add_name(sk_GENERAL_NAME_value(names, i), &out->names);

@@ -19,6 +19,12 @@ void tls_line_init(struct tls_line *l)
 {
     list_init(&l->begun);
     list_init(&l->fresh);
+    list_init(&l->refused);
+}
+
+static bool is_empty(const struct tls_line *l)
+{
+    return list_empty(&l->begun) && list_empty(&l->fresh) && list_empty(&l->refused);
 }
 
 /* ---- coming ---- */
@@ -35,7 +41,7 @@ void tls_line_join(struct session *s, int events)
     struct tls_line *l = &s->net->tls_line;
 
     if (list_empty(&s->woken)) {
-        list_add_tail(s->wsi ? &l->begun : &l->fresh, &s->woken);
+        list_add_tail(s->wsi ? &l->begun : s->refusal ? &l->refused : &l->fresh, &s->woken);
         s->line_since = loop_now(s->net->loop);
         if (l->stayed)
             stop_polling(s);
@@ -65,6 +71,8 @@ struct session *tls_line_next(struct tls_line *l, uint64_t now, uint64_t patienc
         node = l->begun.next;
     else if (!list_empty(&l->fresh))
         node = longest_wait(l, now) < patience ? l->fresh.next : l->fresh.prev;
+    else if (!list_empty(&l->refused))
+        node = l->refused.next;
     else
         return NULL;
     list_remove(node);
@@ -90,6 +98,7 @@ static void wait_on(struct net *n)
         l->stayed = true;
         list_each_safe(node, tmp, &l->begun) stop_polling(session_of(node));
         list_each_safe(node, tmp, &l->fresh) stop_polling(session_of(node));
+        list_each_safe(node, tmp, &l->refused) stop_polling(session_of(node));
     }
     tell_overload(n, loop_now(n->loop));
     l->left_us = clock_us();
@@ -110,7 +119,7 @@ void tls_line_turn_end(void *net)
     struct tls_line *l = &n->tls_line;
     struct session *s;
 
-    if (list_empty(&l->begun) && list_empty(&l->fresh)) {
+    if (is_empty(l)) {
         l->stayed = false;
         return;
     }
@@ -118,10 +127,10 @@ void tls_line_turn_end(void *net)
     while (clock_us() < end && (s = tls_line_next(l, loop_now(n->loop), patience(n))))
         if (s->state == SESSION_TLS)
             host_handshake(s);
-    if (!list_empty(&l->begun) || !list_empty(&l->fresh))
-        wait_on(n);
-    else
+    if (is_empty(l))
         l->stayed = false;
+    else
+        wait_on(n);
 }
 
 size_t tls_line_count(const struct tls_line *l)
@@ -130,5 +139,6 @@ size_t tls_line_count(const struct tls_line *l)
 
     list_each(node, (struct list_node *)&l->begun) count++;
     list_each(node, (struct list_node *)&l->fresh) count++;
+    list_each(node, (struct list_node *)&l->refused) count++;
     return count;
 }

@@ -9,6 +9,7 @@
  * - Then new ones, the oldest first, as long as nobody has waited half of handshake.timeout. When somebody has, more come than can be
  *   served, and the oldest first would serve each right before it gives up: all would wait, and few get in. Then the newest goes first.
  *   Whoever is left over is served when the storm has passed, or ends with handshake.timeout, which runs from the accept.
+ * - Last those who are only to be told of a limit (session->refusal), so that it protects the handshakes of others too.
  * - Who hangs up while it waits is gone at once, and nothing was spent on it.
  *
  * One per net, on its thread.
@@ -25,6 +26,7 @@ struct session;
 struct tls_line {
     struct list_node begun; /* sessions by session->woken: libwebsockets has their sockets */
     struct list_node fresh; /* nothing was done for them yet */
+    struct list_node refused; /* the same, and they have no place */
     bool stayed;            /* not everybody was served in the last turn: who comes now is not polled for more */
     uint64_t left_us;       /* clock_us at the end of that turn */
 };

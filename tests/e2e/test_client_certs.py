@@ -218,6 +218,13 @@ def test_files_that_are_wrong_keep_the_old(serve, authority, local, people, tmp_
         file.write_text(good[file])
 
 
+def test_an_authority_that_was_revoked(start, authority, people):
+    """The whole chain is looked for in the lists, and not the client's own certificate only."""
+    server = start(**{"tls.crl": authority.revoke("no-middle", middle=True)})
+    refused(server, authority.client(show=people["alice"]))
+    server.log.wait("a client certificate was refused: certificate revoked")
+
+
 def test_another_authority_by_a_reload(serve, authority, local, people, tmp_path, tmp_path_factory):
     other = certs.Authority(tmp_path_factory.mktemp("next-ca"))
     bob = other.issue_client("bob")

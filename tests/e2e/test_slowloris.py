@@ -22,6 +22,7 @@ function app.on_http(req)
     local left = 256
     return 200, function() left = left - 1 if left >= 0 then return ("x"):rep(65536) end end
   end
+  if req.path == "/drops" then return 200, function() tide.sleep(0) return "x" end end
   return 200, tostring(#(req.body or ""))
 end
 return app
@@ -212,6 +213,25 @@ def test_download_on_a_slow_line(door, target):
             assert wire.take(131072).strip(b"x\0") == b""
             time.sleep(0.015)
         wire.expect_eof()
+
+
+@pytest.mark.parametrize("door", ["tls"], indirect=True)
+def test_small_records_on_a_slow_line(door, until):
+    """What waits in the system is many times as long as what was written, and that somebody takes it shows all the same."""
+    server = door(idle_timeout=0.5)
+    with Wire(server.address, tls=server.tls, rcvbuf=4096) as wire:
+        wire.send(head("/drops", version="HTTP/1.0"))
+        sent = []
+
+        def is_full():
+            sent.append(status(server)["net"]["bytes_out"])
+            return len(sent) > 2 and sent[-1] == sent[-2] == sent[-3] > 1000
+
+        until(is_full, timeout=60, what="a full socket")
+        for _ in range(100):
+            assert wire.take(400)
+            time.sleep(0.02)
+        assert status(server)["now"]["sessions"] == 1
 
 
 def test_idle_connection_ends(door, until):

@@ -4,6 +4,7 @@ import signal
 import ssl
 
 import pytest
+from support.control import status
 from support.server import refuses
 from support.wire import Socket, Wire, fetch
 
@@ -139,6 +140,45 @@ def test_changed_certificate(serve, authority, tmp_path, until, kinds, watch):
     before.text("still")
     before.expect("still")
     before.bye()
+
+
+def test_changed_certificate_while_somebody_waits_in_line(serve, authority, tmp_path, until):
+    """Nothing of TLS was done for who has no place yet."""
+    old, new = authority.issue("line-old", "localhost", "old.example"), authority.issue("line-new", "localhost", "new.example")
+    chain, key = (shutil.copy(f, tmp_path / n) for f, n in zip(old, ("chain.pem", "key.pem")))
+    server = serve(ECHO, "--tls", f"{chain},{key}", settings={"limits.connections": 1, "limits.wait": 60})
+    context = authority.client()
+    inside = Socket(server.address, tls=context, name="localhost")
+    with Wire(server.address) as waiting:
+        until(lambda: status(server)["now"]["in_line"] == 1, what="somebody in line")
+        shutil.copy(new[0], chain)
+        shutil.copy(new[1], key)
+        server.signal(signal.SIGHUP)
+        server.log.wait("reloaded the certificates")
+        inside.bye()
+        waiting.sock = context.wrap_socket(waiting.sock, server_hostname="localhost")
+        assert "new.example" in names(waiting)
+
+
+def test_stop_while_others_shake_hands_or_wait_in_line(serve, authority, local, until):
+    server = serve(ECHO, "--tls", pair(local), settings={"limits.connections": 3, "limits.wait": 60, "handshake.timeout": 60})
+    context = authority.client()
+    inside, silent, half, waiting = Socket(server.address, tls=context), *(Wire(server.address) for _ in range(3))
+    hello, client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(hello, client, server_hostname="localhost").do_handshake()
+    said = client.read()
+    half.send(said)
+    assert half.take(1) == b"\x16"  # its answer, RFC 8446 5.1
+    waiting.send(said)
+    until(lambda: status(server)["now"]["in_line"] == 1, what="somebody in line")
+    server.signal(signal.SIGTERM)
+    inside.expect_close(1001)
+    for wire in (silent, half, waiting):
+        wire.take_eof()
+        wire.close_socket()
+    assert server.wait() == 0
+    server.log.wait("stopped$")
 
 
 def test_changed_certificate_that_does_not_fit_keeps_the_old(serve, authority, local, tmp_path, until):

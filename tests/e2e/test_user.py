@@ -143,10 +143,30 @@ def test_keys_that_only_root_may_read(start, authority, folder, entry, until):
     server.signal(signal.SIGHUP)
     server.log.wait("the old ones go on: .*key.pem: it cannot be read: Permission denied .this is not root any more")
     assert "old.example" in names()
+    seen = len(server.log)
+    chain.chmod(0o644)
+    chain.write_text("rubbish")
+    server.signal(signal.SIGHUP)
+    server.log.wait("the old ones go on: .*chain.pem: no certificate", since=seen)
+    assert "not root" not in "".join(server.log.lines[seen:]), "that has another reason"
+    shutil.copy(new[0], chain)
     for file in (chain, key):
         os.chown(file, entry.pw_uid, entry.pw_gid)
     server.signal(signal.SIGHUP)
     until(lambda: "new.example" in names(), what="the new certificate")
+
+
+@root_only
+def test_settings_that_only_root_may_read(start, folder, entry):
+    conf = folder / "moontide.conf.lua"
+    conf.write_text("return {}")
+    conf.chmod(0o600)
+    server = start("--config", conf)
+    server.signal(signal.SIGHUP)
+    server.log.wait("the settings were not reloaded, the old ones go on: .*conf.lua.*Permission denied .this is not root any more")
+    os.chown(conf, entry.pw_uid, entry.pw_gid)
+    server.signal(signal.SIGHUP)
+    server.log.wait("reloaded .*conf.lua")
 
 
 @root_only

@@ -47,11 +47,11 @@ class Authority:
         chain.write_text(cert.read_text() + self.middle[0].read_text())
         return chain, key
 
-    def revoke(self, name, *chains, until=None, without_root=False):
-        """The file of revoked certificates: of the root (none) and of the intermediate (those of `chains`). until: when it went out
-        of date, "20200102000000Z"."""
+    def revoke(self, name, *chains, until=None, without_root=False, middle=False):
+        """The file of revoked certificates: of the root (the intermediate if `middle`) and of the intermediate (those of `chains`).
+        until: when it went out of date, "20200102000000Z"."""
         out = self.folder / f"{name}.crl.pem"
-        roots = [] if without_root else [self._revoke(f"{name}-root", self.root, (), until)]
+        roots = [] if without_root else [self._revoke(f"{name}-root", self.root, self.middle[:1] if middle else (), until)]
         out.write_text("".join([*roots, self._revoke(f"{name}-middle", self.middle, chains, until)]))
         return out
 

@@ -80,6 +80,21 @@ static void who_leaves_is_not_served(void **state)
     expect_next(w, 1000 + PATIENCE, -1);
 }
 
+static void who_is_only_told_of_a_limit_comes_last(void **state)
+{
+    struct world *w = *state;
+
+    list_add_tail(&w->line.refused, &w->sessions[0].woken);
+    list_add_tail(&w->line.refused, &w->sessions[1].woken);
+    add(w, 2, 3);
+    assert_int_equal(tls_line_count(&w->line), 4);
+    expect_next(w, 2999 + PATIENCE, 3);
+    expect_next(w, 2999 + PATIENCE, 2);
+    expect_next(w, 2999 + PATIENCE, 0);
+    expect_next(w, 2999 + PATIENCE, 1);
+    expect_next(w, 2999 + PATIENCE, -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -87,6 +102,7 @@ int main(void)
         cmocka_unit_test_setup(the_newest_is_first_when_the_oldest_waits_long, make_world),
         cmocka_unit_test_setup(what_has_begun_goes_before, make_world),
         cmocka_unit_test_setup(who_leaves_is_not_served, make_world),
+        cmocka_unit_test_setup(who_is_only_told_of_a_limit_comes_last, make_world),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
