@@ -1,5 +1,6 @@
 """Tokens: in all four places, plain and under TLS; against another implementation; keys from files and URLs as they change and
 fail; the end of a connection whose token expires; `moontide token`."""
+import base64
 import json
 import signal
 import subprocess
@@ -420,16 +421,37 @@ def test_command_with_keys(tmp_path, alg):
     assert (code, out) == (1, "") and "does not sign" in err
 
 
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+def test_a_key_without_its_lines_is_no_secret(tmp_path, alg):
+    """Everybody has the public key: an HMAC with its text would let everybody sign."""
+    key = jose.Key(alg)
+    body = "".join(line for line in key.public.splitlines() if "-----" not in line)
+    jwk = json.dumps(key.jwk())
+    path = tmp_path / "key"
+    for text in (body, "\n".join(key.public.splitlines()[1:-1]) + "\n", base64.b64decode(body), base64.b64encode(key.public.encode()),
+                 "\ufeff" + jwk, f"[{jwk}]"):
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        code, out, err = token("make", "--sub", "eve", "--key-file", str(path))
+        assert (code, out) == (1, ""), text
+        assert "the key:" in err
+    for _ in range(20):  # and no secret is taken for one
+        assert token("make", env={"JWT_KEY": token("secret")[1]})[0] == 0
+
+
 def test_command_mistakes():
     env = {"JWT_KEY": "k" * 32}
     for args, code, what in (((), 2, "moontide token make, check or secret"), (("mkae",), 2, "did you mean make?"), (("make", "--subb", "x"), 2, "did you mean --sub?"),
                              (("make", "--key", "abc"), 2, "can be seen by everybody"), (("make", "--sub"), 2, "needs a value"), (("make", "x"), 2, "unexpected"),
-                             (("make", "--leeway", "5"), 2, "not for this"), (("make", "--expires", "soon"), 1, "is not a time"), (("make", "--claim", "x"), 2, "NAME=TEXT"),
+                             (("make", "--leeway", "5"), 2, "not for this"), (("make", "--expires", "soon"), 2, "is not a time"), (("make", "--expires", "0"), 2, "has expired already"),
+                             (("make", "--expires", "0d"), 2, "has expired already"), (("check", "x", "--leeway", "-1"), 2, "is not a time"), (("make", "--claim", "x"), 2, "NAME=TEXT"),
                              (("make", "--claims", "[]"), 1, "a JSON object"), (("make", "--claims", "{"), 1, "not valid JSON"), (("make", "--algorithm", "none"), 1, "no algorithm none"),
                              (("make", "--algorithm", "RS256"), 1, "not for RS256"), (("make", "--key-env", "NONE"), 1, "NONE is not set"),
-                             (("make", "--key-file", "/nowhere"), 1, "/nowhere"), (("make", "--key-file", "-", "--key-env", "X"), 1, "either")):
+                             (("make", "--key-file", "/nowhere"), 1, "/nowhere"), (("make", "--key-file", "-", "--key-env", "X"), 2, "either")):
         got, out, err = token(*args, env=env, given="")
         assert got == code and out == "" and what in err, (args, got, err)
+    for verb in ("make", "secret"):  # what nobody gets was not made
+        with open("/dev/full", "w", encoding="ascii") as full:
+            assert subprocess.run([BIN, "token", verb], stdout=full, stderr=subprocess.DEVNULL, check=False, env={**clean_environment(), **env}).returncode == 1
     assert "can find a secret of 1 bytes" in token("make", env={"JWT_KEY": "k"})[2]
     assert "moontide token make" in token("--help")[1] and "moontide token make" in token("make", "-h")[1]
 
