@@ -196,7 +196,7 @@ class Issuer:
 
     def __init__(self, *keys):
         self.keys, self.count, self.lock = list(keys), 0, threading.Lock()
-        self.gate = threading.Event()
+        self.gate, self.asked = threading.Event(), threading.Event()
         self.gate.set()
         self.headers, self.status, self.body, self.location = "", "200 OK", None, None
 
@@ -204,6 +204,7 @@ class Issuer:
         while peer.request():
             with self.lock:
                 self.count += 1
+            self.asked.set()
             self.gate.wait(20)
             peer.answer(self.body if self.body is not None else jose.key_set(*self.keys), self.status, self.headers)
 
@@ -254,6 +255,13 @@ def test_keys_are_rotated(issue, connect):
     assert who(connect(issuer.server, f"/?token={new.token(sub='bob')}"))["user"] == "bob"
 
 
+def ask_in(server, token):
+    wire = Wire(server.address)
+    wire.send(head(f"/?token={token}", {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+                                         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}))
+    return wire
+
+
 def test_a_stampede_makes_one_fetch(issue, connect):
     """200 handshakes wait for the same answer."""
     key = jose.Key("EdDSA", "k")
@@ -262,16 +270,47 @@ def test_a_stampede_makes_one_fetch(issue, connect):
     token = key.token(sub="ann")
     wires = []
     for _ in range(200):
-        wire = Wire(issuer.server.address)
-        wire.send(head(f"/?token={token}", {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
-                                             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}))
-        wires.append(wire)
-    issuer.backend.wait(lambda _: issuer.count >= 1)
+        wires.append(ask_in(issuer.server, token))
+    assert issuer.asked.wait(10)
     issuer.gate.set()
     assert all(Response(wire).status == 101 for wire in wires)
     assert issuer.count <= WORKERS
     for wire in wires:
         wire.close_socket()
+
+
+@pytest.mark.one_worker
+def test_a_reload_while_keys_are_fetched(issue):
+    """Who waits is let in by the keys when they come, the new version waits for the same fetch, and who has gone does no harm."""
+    key = jose.Key("EdDSA", "k")
+    issuer = issue(key)
+    issuer.gate.clear()
+    waits, goes = (ask_in(issuer.server, key.token(sub=name)) for name in ("ann", "eve"))
+    assert issuer.asked.wait(10)
+    issuer.server.script.write_text(APP.replace("user = conn.user,", "user = conn.user, version = 2,"))
+    at = len(issuer.server.log)
+    issuer.server.signal(signal.SIGHUP)
+    issuer.server.log.wait("reloaded .*version=", since=at)
+    goes.close_socket()
+    late = ask_in(issuer.server, key.token(sub="bob"))
+    bad = ask_in(issuer.server, jose.Key("EdDSA", "k").token(sub="bob"))
+    issuer.gate.set()
+    assert [Response(wire).status for wire in (waits, late, bad)] == [101, 101, 401]
+    assert issuer.count == 1
+    for wire in (waits, late, bad):
+        wire.close_socket()
+
+
+def test_a_stop_while_keys_are_fetched(issue):
+    key = jose.Key("EdDSA", "k")
+    issuer = issue(key)
+    issuer.gate.clear()
+    wire = ask_in(issuer.server, key.token(sub="ann"))
+    assert issuer.asked.wait(10)
+    issuer.server.signal(signal.SIGTERM)
+    assert issuer.server.wait() == 0
+    issuer.gate.set()
+    wire.close_socket()
 
 
 def test_who_publishes_is_down(issue, connect):
