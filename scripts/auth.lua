@@ -20,6 +20,7 @@ for token, user in (tide.env.AUTH_TOKENS or DEMO):gmatch "([^%s=]+)=(%S+)" do us
 local env = tide.env
 local jwt = { key = env.JWT_KEY, jwks = env.JWT_JWKS, issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE, require = "sub" }
 local signed = jwt.key or jwt.jwks
+assert(signed or not (jwt.issuer or jwt.audience), "JWT_ISSUER and JWT_AUDIENCE need JWT_KEY or JWT_JWKS")
 
 local function who_is(token)                                    -- looks at all of them: takes the same time for every token
   local found

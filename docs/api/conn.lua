@@ -23,7 +23,7 @@
 ---@field user string?
 ---a table of your own, made when it is first touched. Stays over reloads, and with the object after the close
 ---@field data table
----unix seconds at which the credentials end, nil for never. Can be set: when the time comes the connection is closed with 4401, or
+---unix seconds (above 0) at which the credentials end, nil for never. Can be set: when the time comes the connection is closed with 4401, or
 ---the code of the setting `auth.expired`
 ---@field expires number?
 ---seconds of the last ping's round trip, nil before the first

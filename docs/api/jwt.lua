@@ -13,7 +13,8 @@
 ---- a text that is a secret, for HS256 and its like. RFC 7518 wants 32 bytes; shorter ones work, and the log tells of them once. HS384
 ---  and HS512 are taken by default where the secret has 48 and 64 bytes
 ---- a PEM text: a public or private key, or a certificate, of which only the key counts. RSA keys have 2048 to 8192 bits. Such a
----  text is never a secret, so a token that was "signed" with the text of a public key fails
+---  text is never a secret, so a token that was "signed" with the text of a public key fails. A key that has lost its lines BEGIN and
+---  END, or is in DER or in one more base64, is refused
 ---- a JWK (RFC 7517), as a table or as JSON. What it says of itself holds: `alg`, `use`, `key_ops`
 ---- for `jwks` a set of JWKs, as a table or as JSON, the name of a file that holds one (`keys.json`, `file:/etc/keys.json`), or an
 ---  `https` address (`http` for this machine only). The key is chosen by the `kid` of the token

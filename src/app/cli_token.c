@@ -51,6 +51,7 @@ struct options {
     const char *token; /* of check */
     struct token_claim texts[CLAIMS_MAX];
     size_t text_count;
+    double expires_in, leeway_for; /* seconds, of expires and leeway */
 };
 
 enum verb { MAKE = 1, CHECK = 2, SECRET = 4 };
@@ -179,6 +180,20 @@ static int read_time(const char *flag, const char *text, double *seconds, char *
     return 0;
 }
 
+/* What stands in flags, but can be seen to be wrong only when all are there. */
+static int read_options(struct options *o, char **error)
+{
+    int rc = 0;
+
+    if (o->key_env && o->key_file)
+        return config_fail(error, MT_EINVALID, "either --key-env or --key-file");
+    if (o->expires)
+        rc = read_time("--expires", o->expires, &o->expires_in, error);
+    if (rc == 0 && o->expires && o->expires_in == 0)
+        rc = config_fail(error, MT_EINVALID, "--expires \"%s\": such a token has expired already", o->expires);
+    return rc == 0 && o->leeway ? read_time("--leeway", o->leeway, &o->leeway_for, error) : rc;
+}
+
 /* ---- input ---- */
 
 static int read_stream(FILE *f, struct buf *out)
@@ -217,8 +232,6 @@ static int read_key(const struct options *o, struct buf *out, char **error)
 {
     const char *name = o->key_env ? o->key_env : "JWT_KEY", *value;
 
-    if (o->key_env && o->key_file)
-        return config_fail(error, MT_EINVALID, "either --key-env or --key-file");
     if (o->key_file)
         return read_input(o->key_file, out, error);
     value = getenv(name);
@@ -229,6 +242,13 @@ static int read_key(const struct options *o, struct buf *out, char **error)
 
 /* ---- the three ---- */
 
+/* A line on stdout. It may be a full disk, or a pipe that nobody reads. */
+static int print(const struct buf *line)
+{
+    printf("%.*s\n", (int)line->len, (const char *)line->data);
+    return fflush(stdout) == 0 ? 0 : MT_EIO;
+}
+
 static int print_secret(void)
 {
     unsigned char bytes[SECRET_BYTES];
@@ -238,7 +258,7 @@ static int print_secret(void)
     if (rc == 0)
         rc = text_base64(&text, bytes, sizeof(bytes), true);
     if (rc == 0)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
+        rc = print(&text);
     buf_fini(&text);
     return rc == 0 ? FINE : leave(FAILED, rc, NULL);
 }
@@ -257,7 +277,8 @@ static int make(struct options *o, struct slice key, struct buf *out, char **err
     const struct token_claim named[] = {{SLICE("sub"), slice_of(o->sub)},
                                         {SLICE("iss"), slice_of(o->issuer)},
                                         {SLICE("aud"), slice_of(o->audience)}};
-    struct token_make spec = {.key = key, .claims = slice_of(o->claims), .algorithm = o->algorithm};
+    struct token_make spec = {
+        .key = key, .claims = slice_of(o->claims), .algorithm = o->algorithm, .expires_in = o->expires_in};
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < sizeof(named) / sizeof(*named); i++)
@@ -265,8 +286,6 @@ static int make(struct options *o, struct slice key, struct buf *out, char **err
             rc = add_claim(o, named[i].name, named[i].value, error);
     spec.texts = o->texts;
     spec.text_count = o->text_count;
-    if (rc == 0 && o->expires)
-        rc = read_time("--expires", o->expires, &spec.expires_in, error);
     if (rc != 0)
         return rc;
     warn_of_secret(key);
@@ -275,12 +294,13 @@ static int make(struct options *o, struct slice key, struct buf *out, char **err
 
 static int check(const struct options *o, struct slice key, struct buf *out, char **error)
 {
-    struct token_check spec = {.key = key, .algorithm = o->algorithm, .issuer = o->issuer, .audience = o->audience};
+    struct token_check spec = {
+        .key = key, .algorithm = o->algorithm, .issuer = o->issuer, .audience = o->audience, .leeway = o->leeway_for};
     bool from_stdin = !o->token || strcmp(o->token, "-") == 0;
     struct buf token = {0};
-    int rc = o->leeway ? read_time("--leeway", o->leeway, &spec.leeway, error) : 0;
+    int rc = 0;
 
-    if (rc == 0 && from_stdin && o->key_file && strcmp(o->key_file, "-") == 0)
+    if (from_stdin && o->key_file && strcmp(o->key_file, "-") == 0)
         rc = config_fail(error, MT_EINVALID, "key and token cannot both come from stdin");
     if (rc == 0)
         rc = from_stdin ? read_input("-", &token, error) : buf_add_text(&token, o->token);
@@ -299,7 +319,7 @@ static int run(enum verb verb, struct options *o)
     if (rc == 0)
         rc = verb == MAKE ? make(o, buf_slice(&key), &out, &error) : check(o, buf_slice(&key), &out, &error);
     if (rc == 0)
-        printf("%.*s\n", (int)out.len, (const char *)out.data);
+        rc = print(&out);
     if (key.data)
         explicit_bzero(key.data, key.cap);
     buf_fini(&key);
@@ -340,6 +360,8 @@ int cli_token_run(int argc, char *const *argv)
     if (!verb)
         return fail_verb(argc > 0 ? argv[0] : NULL);
     int rc = take_arguments(&o, verb, argv + 1, &error);
+    if (rc == 0)
+        rc = read_options(&o, &error);
     if (rc != 0)
         return leave(USAGE, rc, error);
     return verb == SECRET ? print_secret() : run(verb, &o);

@@ -124,6 +124,15 @@ static EVP_MD_CTX *begin(const struct jwa_key *k, enum jwa alg, bool sign)
     return NULL;
 }
 
+bool jwa_begins(const struct jwa_key *k, enum jwa alg)
+{
+    EVP_MD_CTX *ctx = begin(k, alg, false);
+
+    EVP_MD_CTX_free(ctx);
+    ERR_clear_error();
+    return ctx != NULL;
+}
+
 static int verify_evp(const struct jwa_key *k, enum jwa alg, struct slice data, const unsigned char *signature, size_t len)
 {
     EVP_MD_CTX *ctx = begin(k, alg, false);

@@ -41,7 +41,8 @@ size_t jwa_hash_bytes(enum jwa alg);     /* of its hash: what a secret of HMAC s
 struct jwa_key;
 /* A secret for HMAC, copied. 0, MT_EINVALID (it is empty), MT_ENOMEM. */
 int jwa_key_from_secret(struct slice secret, struct jwa_key **out);
-/* Whether a text is of a kind that holds asymmetric keys (PEM, a line of OpenSSH), so that it is no secret whatever it holds. */
+/* Whether a text is of a kind that holds asymmetric keys (PEM, also without its lines BEGIN and END, DER, either in base64, a line of
+ * OpenSSH, a JWK in something else), so that it is no secret whatever it holds. */
 bool jwa_is_key_text(struct slice text);
 /* The first key of a PEM text: private, public, or that of a certificate (whose dates and issuer are not looked at). 0, MT_EINVALID
  * with static text in *why, MT_ENOMEM. */

@@ -21,6 +21,7 @@ enum {
     RS_SET = 1u << JWA_RS256 | 1u << JWA_RS384 | 1u << JWA_RS512,
     PS_SET = 1u << JWA_PS256 | 1u << JWA_PS384 | 1u << JWA_PS512,
     ED25519_BYTES = 32,
+    RSA_EXPONENT_BITS_MAX = 64, /* what OpenSSL takes with a long modulus; a longer one makes verifying slow */
 };
 
 static const struct jwa_curve curves[] = {{"P-256", "prime256v1", 32, JWA_ES256},
@@ -106,6 +107,23 @@ static int ec_algorithms(const EVP_PKEY *pkey, unsigned *set, const char **why)
     return refuse("not a curve of ES256, ES384 or ES512", why);
 }
 
+/* With an exponent of 1 every text is its own signature, and none that is even has signatures at all. OpenSSL takes both. */
+static int check_rsa_numbers(const EVP_PKEY *pkey, const char **why)
+{
+    BIGNUM *n = NULL, *e = NULL;
+    int rc = 0;
+
+    if (EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n) != 1 || EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) != 1)
+        rc = MT_ENOMEM;
+    else if (!BN_is_odd(n))
+        rc = refuse("an RSA key whose modulus is even", why);
+    else if (!BN_is_odd(e) || BN_is_one(e) || BN_num_bits(e) > RSA_EXPONENT_BITS_MAX)
+        rc = refuse("an RSA key whose exponent is even, 1 or longer than 64 bits", why);
+    BN_free(n);
+    BN_free(e);
+    return rc;
+}
+
 static int rsa_algorithms(const EVP_PKEY *pkey, bool pss, unsigned *set, const char **why)
 {
     int bits = EVP_PKEY_get_bits(pkey);
@@ -115,7 +133,7 @@ static int rsa_algorithms(const EVP_PKEY *pkey, bool pss, unsigned *set, const c
     if (bits > JWA_RSA_BITS_MAX)
         return refuse("an RSA key of more than 8192 bits", why);
     *set = pss ? PS_SET : RS_SET | PS_SET;
-    return 0;
+    return check_rsa_numbers(pkey, why);
 }
 
 static int algorithms_of(const EVP_PKEY *pkey, unsigned *set, const char **why)
@@ -133,6 +151,15 @@ static int algorithms_of(const EVP_PKEY *pkey, unsigned *set, const char **why)
     default:
         return refuse("a key that no algorithm takes: RSA, P-256, P-384, P-521 and Ed25519 are there", why);
     }
+}
+
+/* RFC 4055, 3.1: a key for PSS alone may say which hash and how much salt, and then does no other. */
+static int drop_barred(struct jwa_key *k, const char **why)
+{
+    for (int alg = JWA_PS256; alg <= JWA_PS512; alg++)
+        if (!jwa_begins(k, (enum jwa)alg))
+            k->algorithms &= ~(1u << alg);
+    return k->algorithms ? 0 : refuse("an RSA-PSS key whose hash or salt is not that of PS256, PS384 or PS512", why);
 }
 
 /* Whether what the private half signs is good for the public one. OpenSSL's own check of RSA keys needs the factors, which a JWK
@@ -164,7 +191,10 @@ static int adopt(EVP_PKEY *pkey, bool signs, struct jwa_key **out, const char **
         return rc;
     }
     *k = (struct jwa_key){.pkey = pkey, .algorithms = set, .signs = signs};
-    rc = signs ? check_pair(k, why) : 0;
+    if (EVP_PKEY_get_base_id(pkey) == EVP_PKEY_RSA_PSS)
+        rc = drop_barred(k, why);
+    if (rc == 0 && signs)
+        rc = check_pair(k, why);
     if (rc != 0) {
         jwa_key_destroy(k);
         return rc;
@@ -180,6 +210,71 @@ static bool begins(struct slice text, struct slice with)
     return text.len >= with.len && memcmp(text.data, with.data, with.len) == 0;
 }
 
+static bool contains(struct slice text, struct slice part)
+{
+    return text.len > 0 && memmem(text.data, text.len, part.data, part.len) != NULL;
+}
+
+enum { BARE_HEAD = 6, BARE_MIN = 32, BARE_CUT = 2 /* line breaks, or what looks like one, that were cut off the end of a file */ };
+
+/* Whether `len` bytes that begin with `head` are a key or certificate in DER: a sequence as long as all of it, and in it either the
+ * sequence that names an algorithm or a version's number. One random secret in 2^28 is. */
+static bool is_der(const unsigned char *head, size_t len)
+{
+    const unsigned char *inside;
+    size_t size;
+
+    if (len < BARE_MIN || head[0] != 0x30)
+        return false;
+    if (head[1] == 0x82) {
+        size = 4 + ((size_t)head[2] << 8 | head[3]);
+        inside = head + 4;
+    } else if (head[1] == 0x81) {
+        size = 3 + (size_t)head[2];
+        inside = head + 3;
+    } else {
+        size = 2 + (size_t)head[1];
+        inside = head + 2;
+        if (!(inside[0] == 0x30 && inside[2] == 0x06) && !(inside[0] == 0x02 && inside[1] == 1 && inside[2] <= 1))
+            return false;
+    }
+    return size >= len && size <= len + BARE_CUT && (inside[0] == 0x30 || inside[0] == 0x02);
+}
+
+/* The value of a digit of base64 in either alphabet; -1: it is none. */
+static int digit_value(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_";
+    const char *at = c ? strchr(digits, c) : NULL;
+
+    return !at ? -1 : at - digits < 64 ? (int)(at - digits) : (int)(at - digits) - 2;
+}
+
+/* A key or certificate that has lost its lines BEGIN and END: in DER, in base64 of that (as Keycloak shows its public key), or a
+ * PEM text in base64 (as Kubernetes keeps it). */
+static bool is_bare(struct slice text)
+{
+    unsigned char head[BARE_HEAD] = {0};
+    size_t count = 0;
+    uint32_t bits = 0;
+
+    if (text.len >= BARE_MIN && is_der((const unsigned char *)text.data, text.len))
+        return true;
+    for (size_t i = 0; i < text.len; i++) {
+        int value = digit_value(text.data[i]);
+        if (value < 0 && memchr(" \t\r\n=", text.data[i], 5))
+            continue;
+        if (value < 0)
+            return false;
+        bits = bits << 6 | (uint32_t)value;
+        if (count % 4 && count / 4 * 3 + count % 4 <= BARE_HEAD)
+            head[count / 4 * 3 + count % 4 - 1] = (unsigned char)(bits >> (6 - 2 * (count % 4)));
+        count++;
+    }
+    size_t len = count * 3 / 4;
+    return len >= BARE_MIN && (is_der(head, len) || memcmp(head, "-----B", BARE_HEAD) == 0);
+}
+
 bool jwa_is_key_text(struct slice text)
 {
     static const char *const lines[] = {"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "---- BEGIN ", NULL};
@@ -187,7 +282,8 @@ bool jwa_is_key_text(struct slice text)
     for (const char *const *p = lines; *p; p++)
         if (begins(text, slice_of(*p)))
             return true;
-    return text.len > 0 && memmem(text.data, text.len, "-----BEGIN ", 11) != NULL;
+    /* A JWK here is one that was not read as JSON: behind a byte order mark, or in a list. */
+    return contains(text, SLICE("-----BEGIN ")) || contains(text, SLICE("\"kty\"")) || is_bare(text);
 }
 
 /* Keys with a passphrase are refused: nobody is asked at a terminal. */
@@ -224,6 +320,7 @@ static EVP_PKEY *read_certificate(BIO *in)
 
 int jwa_key_from_pem(struct slice text, struct jwa_key **out, const char **why)
 {
+    static const char unreadable[] = "not a key or certificate that can be read";
     EVP_PKEY *(*const readers[])(BIO *) = {read_private, read_certificate, read_public};
     enum { READERS = sizeof(readers) / sizeof(*readers) };
     EVP_PKEY *pkey = NULL;
@@ -231,6 +328,8 @@ int jwa_key_from_pem(struct slice text, struct jwa_key **out, const char **why)
 
     if (text.len > JWA_PEM_MAX)
         return refuse("a PEM text of more than 64 KiB", why);
+    if (!contains(text, SLICE("-----BEGIN ")))
+        return refuse(is_bare(text) ? "a key without its lines BEGIN and END: give it as PEM" : unreadable, why);
     ERR_clear_error();
     for (i = 0; !pkey && i < READERS; i++) {
         BIO *in = BIO_new_mem_buf(text.data, (int)text.len);
@@ -239,8 +338,7 @@ int jwa_key_from_pem(struct slice text, struct jwa_key **out, const char **why)
         pkey = readers[i](in);
         BIO_free(in);
     }
-    *why = memmem(text.data, text.len, "ENCRYPTED", 9) ? "a private key with a passphrase: take it off first"
-                                                       : "not a key or certificate that can be read";
+    *why = contains(text, SLICE("ENCRYPTED")) ? "a private key with a passphrase: take it off first" : unreadable;
     return adopt(pkey, i == 1, out, why); /* the first reader found it: it is private */
 }
 

@@ -19,4 +19,6 @@ struct jwa_curve {
     enum jwa alg;
 };
 const struct jwa_curve *jwa_curve_of(enum jwa alg); /* NULL when it is not ECDSA */
+/* Whether OpenSSL can begin to verify with the key, which has a pkey: it cannot where parameters of the key forbid the algorithm. */
+bool jwa_begins(const struct jwa_key *k, enum jwa alg);
 #endif

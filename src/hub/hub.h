@@ -128,6 +128,7 @@ void hub_set_user_limits(struct hub *h, const struct user_limits *l);
 /* A message of `c` is there. 0: the rate has room for it, or nobody is logged in. Else the microseconds until it has: for this
  * message, which was refused, or for the next one. One atomic number per user: no lock. */
 uint64_t conn_charge_message(const struct conn *c, uint64_t now_us);
+uint64_t conn_message_debt(const struct conn *c, uint64_t now_us); /* microseconds until its user owes nothing */
 struct limits *hub_limits(const struct hub *h); /* of all workers: tide.limit, see limits.h */
 
 /* ---- who is left out of a send ---- */

@@ -178,6 +178,11 @@ uint64_t conn_charge_message(const struct conn *c, uint64_t now_us)
                      : bucket_charge_shared(bucket, &l->messages, now_us, 1);
 }
 
+uint64_t conn_message_debt(const struct conn *c, uint64_t now_us)
+{
+    return c->user ? bucket_charge_shared(&c->user->identity->messages, &c->hub->user_limits.messages, now_us, 0) : 0;
+}
+
 /* ---- asking ---- */
 
 /* What the directory says of a user: connections, and the workers that have them. */

@@ -363,7 +363,7 @@ static int set_expires(lua_State *L, conn_id id)
     struct peer *p = find_open(L, id);
 
     script_check_acting(L, "conn.expires");
-    luaL_argcheck(L, isfinite(at) && at >= 0, 3, "conn.expires: unix seconds, or nil for never");
+    luaL_argcheck(L, lua_isnil(L, 3) || (isfinite(at) && at > 0), 3, "conn.expires: unix seconds above 0, or nil for never");
     if (p != NULL && peer_set_expires(p, at) != 0)
         return luaL_error(L, "conn.expires: out of memory");
     return 0;

@@ -396,7 +396,10 @@ static uint64_t age_of(const struct jwks_source *s)
 
 bool jwks_is_old(const struct jwks_source *s)
 {
-    return !s->keys || age_of(s) >= s->life;
+    /* Where others were looked for in vain a moment ago, nobody waits for the next attempt. */
+    bool in_vain = s->code != 0 && loop_now(s->script->loop) - s->begun < JWKS_LIFE_MIN_MS;
+
+    return !s->keys || (age_of(s) >= s->life && !in_vain);
 }
 
 const struct jwt_keys *jwks_keys(struct jwks_source *s)

@@ -4,7 +4,7 @@
  * too old: while that is under way the keys that are there go on to be used. A token whose "kid" is not in the set makes one
  * fetch, but there are at least JWKS_PAUSE_MS between the beginnings of two, whatever tokens come: what else needs the set
  * meanwhile waits for the one that is under way, or is answered with what there is. Where fetching fails the keys stay in use for
- * JWKS_STALE_MS since they were fetched, and the log tells of each failure.
+ * JWKS_STALE_MS since they were fetched, without a wait while attempts go on, and the log tells of each failure.
  */
 #ifndef MT_SCRIPT_JWKS_H
 #define MT_SCRIPT_JWKS_H

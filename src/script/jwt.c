@@ -30,43 +30,56 @@ struct members {
     size_t count, nulls;
 };
 
-/* Of an object, which is valid JSON: its own members, not those of values inside. */
-static struct members count_members(struct slice json)
+/* Of an object, which is valid JSON: its own members, not those of values inside. A null becomes a true. */
+static struct members count_members(struct buf *json)
 {
     struct members m = {0, 0};
     int depth = 0;
 
-    for (size_t i = 0; i < json.len; i++) {
-        char c = json.data[i];
+    for (size_t i = 0; i < json->len; i++) {
+        unsigned char c = json->data[i];
         if (c == '"') {
-            while (json.data[++i] != '"')
-                i += json.data[i] == '\\';
+            while (json->data[++i] != '"')
+                i += json->data[i] == '\\';
         } else if (c == '{' || c == '[') {
             depth++;
         } else if (c == '}' || c == ']') {
             depth--;
-        } else if (depth == 1) {
-            m.count += c == ':';
-            m.nulls += c == 'n';
+        } else if (depth == 1 && c == ':') {
+            m.count++;
+        } else if (depth == 1 && c == 'n') {
+            memcpy(json->data + i, "true", 4);
+            m.nulls++;
         }
     }
     return m;
 }
 
-/* Pushes the object (stack: +1). RFC 7515, 4 and RFC 7519, 4: each name once, so that nobody can read it in another way. */
+static size_t count_fields(lua_State *L)
+{
+    size_t count = 0;
+
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+        count++;
+    return count;
+}
+
+/* Pushes the object (stack: +1) and spoils its text. RFC 7515, 4 and RFC 7519, 4: each name once, so that nobody can read it in
+ * another way. A table keeps no nulls, so these are looked for in a second one where they are something else. */
 static int read_object(lua_State *L, struct buf *json, struct members *m, const char *message)
 {
     const char *why;
-    size_t count = 0;
 
     if (json_decode(L, (const char *)json->data, json->len, &why) != 0)
         return fail(L, MT_EMALFORMED, message);
     if (!lua_istable(L, -1) || json_is_array(L, -1))
         return fail(L, MT_EMALFORMED, message);
-    *m = count_members(buf_slice(json));
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
-        count++;
-    return count == m->count - m->nulls ? 0 : fail(L, MT_EMALFORMED, "the token has a member twice");
+    *m = count_members(json);
+    if (m->nulls && json_decode(L, (const char *)json->data, json->len, &why) != 0)
+        return fail(L, MT_EMALFORMED, message);
+    size_t count = count_fields(L);
+    lua_pop(L, m->nulls ? 1 : 0);
+    return count == m->count ? 0 : fail(L, MT_EMALFORMED, "the token has a member twice");
 }
 
 /* Pushes a field of the table at `index` (stack: +1), which is not asked for metamethods. */

@@ -7,7 +7,7 @@
 
 enum {
     RETRY_AFTER = 5, /* seconds: nobody knows when one of the others goes */
-    LOOK_MS = 1000,  /* a pause that is longer ends within this time when the setting goes */
+    LOOK_MS = 1000,  /* a pause that is longer ends within this time when the setting or the user becomes another */
 };
 
 /* ---- telling ---- */
@@ -57,7 +57,7 @@ void pace_on_timer(struct loop_timer *timer)
     struct peer *p = list_entry(timer, struct peer, slow_timer);
     uint64_t now = loop_now(p->script->loop);
 
-    if (p->script->paced && now < p->slow_until) {
+    if (p->script->paced && now < p->slow_until && conn_message_debt(p->conn, now * 1000) > 0) {
         wait_on(p, now);
         return;
     }

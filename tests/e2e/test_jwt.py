@@ -1,5 +1,6 @@
 """Tokens: in all four places, plain and under TLS; against another implementation; keys from files and URLs as they change and
 fail; the end of a connection whose token expires; `moontide token`."""
+import base64
 import json
 import signal
 import subprocess
@@ -195,7 +196,7 @@ class Issuer:
 
     def __init__(self, *keys):
         self.keys, self.count, self.lock = list(keys), 0, threading.Lock()
-        self.gate = threading.Event()
+        self.gate, self.asked = threading.Event(), threading.Event()
         self.gate.set()
         self.headers, self.status, self.body, self.location = "", "200 OK", None, None
 
@@ -203,6 +204,7 @@ class Issuer:
         while peer.request():
             with self.lock:
                 self.count += 1
+            self.asked.set()
             self.gate.wait(20)
             peer.answer(self.body if self.body is not None else jose.key_set(*self.keys), self.status, self.headers)
 
@@ -253,6 +255,13 @@ def test_keys_are_rotated(issue, connect):
     assert who(connect(issuer.server, f"/?token={new.token(sub='bob')}"))["user"] == "bob"
 
 
+def ask_in(server, token):
+    wire = Wire(server.address)
+    wire.send(head(f"/?token={token}", {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+                                         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}))
+    return wire
+
+
 def test_a_stampede_makes_one_fetch(issue, connect):
     """200 handshakes wait for the same answer."""
     key = jose.Key("EdDSA", "k")
@@ -261,16 +270,47 @@ def test_a_stampede_makes_one_fetch(issue, connect):
     token = key.token(sub="ann")
     wires = []
     for _ in range(200):
-        wire = Wire(issuer.server.address)
-        wire.send(head(f"/?token={token}", {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
-                                             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}))
-        wires.append(wire)
-    issuer.backend.wait(lambda _: issuer.count >= 1)
+        wires.append(ask_in(issuer.server, token))
+    assert issuer.asked.wait(10)
     issuer.gate.set()
     assert all(Response(wire).status == 101 for wire in wires)
     assert issuer.count <= WORKERS
     for wire in wires:
         wire.close_socket()
+
+
+@pytest.mark.one_worker
+def test_a_reload_while_keys_are_fetched(issue):
+    """Who waits is let in by the keys when they come, the new version waits for the same fetch, and who has gone does no harm."""
+    key = jose.Key("EdDSA", "k")
+    issuer = issue(key)
+    issuer.gate.clear()
+    waits, goes = (ask_in(issuer.server, key.token(sub=name)) for name in ("ann", "eve"))
+    assert issuer.asked.wait(10)
+    issuer.server.script.write_text(APP.replace("user = conn.user,", "user = conn.user, version = 2,"))
+    at = len(issuer.server.log)
+    issuer.server.signal(signal.SIGHUP)
+    issuer.server.log.wait("reloaded .*version=", since=at)
+    goes.close_socket()
+    late = ask_in(issuer.server, key.token(sub="bob"))
+    bad = ask_in(issuer.server, jose.Key("EdDSA", "k").token(sub="bob"))
+    issuer.gate.set()
+    assert [Response(wire).status for wire in (waits, late, bad)] == [101, 101, 401]
+    assert issuer.count == 1
+    for wire in (waits, late, bad):
+        wire.close_socket()
+
+
+def test_a_stop_while_keys_are_fetched(issue):
+    key = jose.Key("EdDSA", "k")
+    issuer = issue(key)
+    issuer.gate.clear()
+    wire = ask_in(issuer.server, key.token(sub="ann"))
+    assert issuer.asked.wait(10)
+    issuer.server.signal(signal.SIGTERM)
+    assert issuer.server.wait() == 0
+    issuer.gate.set()
+    wire.close_socket()
 
 
 def test_who_publishes_is_down(issue, connect):
@@ -420,16 +460,37 @@ def test_command_with_keys(tmp_path, alg):
     assert (code, out) == (1, "") and "does not sign" in err
 
 
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+def test_a_key_without_its_lines_is_no_secret(tmp_path, alg):
+    """Everybody has the public key: an HMAC with its text would let everybody sign."""
+    key = jose.Key(alg)
+    body = "".join(line for line in key.public.splitlines() if "-----" not in line)
+    jwk = json.dumps(key.jwk())
+    path = tmp_path / "key"
+    for text in (body, "\n".join(key.public.splitlines()[1:-1]) + "\n", base64.b64decode(body), base64.b64encode(key.public.encode()),
+                 "\ufeff" + jwk, f"[{jwk}]"):
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        code, out, err = token("make", "--sub", "eve", "--key-file", str(path))
+        assert (code, out) == (1, ""), text
+        assert "the key:" in err
+    for _ in range(20):  # and no secret is taken for one
+        assert token("make", env={"JWT_KEY": token("secret")[1]})[0] == 0
+
+
 def test_command_mistakes():
     env = {"JWT_KEY": "k" * 32}
     for args, code, what in (((), 2, "moontide token make, check or secret"), (("mkae",), 2, "did you mean make?"), (("make", "--subb", "x"), 2, "did you mean --sub?"),
                              (("make", "--key", "abc"), 2, "can be seen by everybody"), (("make", "--sub"), 2, "needs a value"), (("make", "x"), 2, "unexpected"),
-                             (("make", "--leeway", "5"), 2, "not for this"), (("make", "--expires", "soon"), 1, "is not a time"), (("make", "--claim", "x"), 2, "NAME=TEXT"),
+                             (("make", "--leeway", "5"), 2, "not for this"), (("make", "--expires", "soon"), 2, "is not a time"), (("make", "--expires", "0"), 2, "has expired already"),
+                             (("make", "--expires", "0d"), 2, "has expired already"), (("check", "x", "--leeway", "-1"), 2, "is not a time"), (("make", "--claim", "x"), 2, "NAME=TEXT"),
                              (("make", "--claims", "[]"), 1, "a JSON object"), (("make", "--claims", "{"), 1, "not valid JSON"), (("make", "--algorithm", "none"), 1, "no algorithm none"),
                              (("make", "--algorithm", "RS256"), 1, "not for RS256"), (("make", "--key-env", "NONE"), 1, "NONE is not set"),
-                             (("make", "--key-file", "/nowhere"), 1, "/nowhere"), (("make", "--key-file", "-", "--key-env", "X"), 1, "either")):
+                             (("make", "--key-file", "/nowhere"), 1, "/nowhere"), (("make", "--key-file", "-", "--key-env", "X"), 2, "either")):
         got, out, err = token(*args, env=env, given="")
         assert got == code and out == "" and what in err, (args, got, err)
+    for verb in ("make", "secret"):  # what nobody gets was not made
+        with open("/dev/full", "w", encoding="ascii") as full:
+            assert subprocess.run([BIN, "token", verb], stdout=full, stderr=subprocess.DEVNULL, check=False, env={**clean_environment(), **env}).returncode == 1
     assert "can find a secret of 1 bytes" in token("make", env={"JWT_KEY": "k"})[2]
     assert "moontide token make" in token("--help")[1] and "moontide token make" in token("make", "-h")[1]
 

@@ -194,6 +194,21 @@ def test_who_logs_in_takes_from_that_users_bucket(serve, connect):
     two.expect_close(1008)
 
 
+def test_who_becomes_somebody_else_does_not_wait_for_the_one_before(serve, connect):
+    app = APP.replace("return app", """
+    function app.on.later(conn, msg)
+      tide.sleep(0.2)
+      conn.user = msg.name
+    end
+    return app""")
+    server = serve(app, settings=rate(0.001, 1))
+    ws = ann(connect, server)
+    ws.text({"type": "later", "name": "bob"})
+    echo(ws, 1)  # into debt
+    echo(ws, 2)
+    answers(ws, 1, 2)
+
+
 def test_a_stop_does_not_wait_for_the_rate(serve, connect):
     server = serve(APP, settings=rate(0.001, 1))
     ws = ann(connect, server)
@@ -234,3 +249,16 @@ def test_settings_are_live(serve, connect, until, tmp_path):
     server.signal(signal.SIGHUP)
     answers(sockets[0], 3, 4, 5)  # instead of an hour later
     until(lambda: not is_refused(), what="no limit of connections")
+
+
+def test_a_higher_rate_ends_pauses(serve, connect, tmp_path):
+    conf = tmp_path / "moontide.conf.lua"
+    conf.write_text("return { limits = { rate = { user_messages = '0.001/s burst 2' } } }")
+    server = serve(APP, "--config", conf)
+    ws = ann(connect, server)
+    for n in range(6):
+        echo(ws, n)
+    answers(ws, 0, 1, 2)
+    conf.write_text("return { limits = { rate = { user_messages = '1000/s' } } }")
+    server.signal(signal.SIGHUP)
+    answers(ws, 3, 4, 5)  # instead of an hour later

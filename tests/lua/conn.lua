@@ -44,7 +44,7 @@ inside [[
   raises("conn.user: 1 to 256 bytes", function() conn.user = "" end) raises("1 to 256", function() conn.user = ("x"):rep(257) end)
   raises("string expected", function() conn.user = 5 end)
   raises("number expected", function() conn.expires = "soon" end) raises("unix seconds", function() conn.expires = 0/0 end)
-  raises("unix seconds", function() conn.expires = -1 end) raises("unix seconds", function() conn.expires = 1/0 end)
+  raises("unix seconds", function() conn.expires = -1 end) raises("unix seconds", function() conn.expires = 1/0 end) raises("unix seconds", function() conn.expires = 0 end)
 ]]
 
 -- send

@@ -67,7 +67,7 @@ check [=[
       '{"alg":"HS256","x":null}', '{"alg":"HS256","kid":5}', '{"alg":"HS256"}\0', "\xff" } do
     fails("malformed", verify(raw(header, CLAIMS), OPTS))
   end
-  for _, claims in ipairs { "{", "[]", "5", "null", '"x"', '{"sub":"ann","sub":"bob"}', '{"sub":"ann","s\\u0075b":"bob"}', "\xff", ("["):rep(1000) } do
+  for _, claims in ipairs { "{", "[]", "5", "null", '"x"', '{"sub":"ann","sub":"bob"}', '{"exp":null,"exp":9e9}', '{"exp":9e9,"exp":null}', '{"x":null,"x":null}', '{"sub":"ann","s\\u0075b":"bob"}', "\xff", ("["):rep(1000) } do
     fails("malformed", verify(token(claims), OPTS))
   end
   -- no bits that are not used: the last letter of 32 bytes has two of them
@@ -76,7 +76,7 @@ check [=[
   local at = alphabet:find(last, 1, true)
   fails("malformed", verify(GOOD:sub(1, -2) .. alphabet:sub(at + 1, at + 1), OPTS))
   is_good(verify(GOOD, OPTS))
-  same(verify(token '{"sub":"ann","x":null,"y":{"a":1,"b":":n"}}', OPTS).x, nil)
+  same(verify(token '{"sub":"ann","x":null,"y":{"a":1,"b":":n","c":null}, "z" : null }', OPTS).x, nil)
 ]=]
 
 -- Known attacks
@@ -98,6 +98,12 @@ check [=[
     end
   end
   fails("denied", verify(raw('{"alg":"HS256"}', CLAIMS, RSA.n), { key = RSA })) fails("denied", verify(raw('{"alg":"HS256"}', CLAIMS, RSA.n), { jwks = { keys = { RSA } } }))
+  -- the same without its lines, as some show it; in one more base64; and as JSON that is none
+  local BARE = PUBLIC:match "\n(.-)\n"
+  for _, text in ipairs { BARE, BARE .. "\n", crypto.decode(BARE, "base64"), crypto.encode(PUBLIC, "base64"), "\xef\xbb\xbf" .. json.encode(OKP), "[" .. json.encode(OKP) .. "]" } do
+    raises("key: ", verify, raw('{"alg":"HS256"}', CLAIMS, text), { key = text })
+  end
+  raises("without its lines BEGIN and END", verify, GOOD, { key = BARE })
   for _, t in ipairs { "ssh-ed25519 AAAA", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----" } do
     raises("key: not a key or certificate that can be read", verify, raw('{"alg":"HS256"}', CLAIMS, t), { key = t })
   end
@@ -152,6 +158,8 @@ check [=[
   raises("key: a JWK set without a list", verify, GOOD, { key = { keys = "x" } }) raises("key: this is a set", verify, GOOD, { key = { keys = { OCT } } })
   raises("jwks: a set expected", verify, GOOD, { jwks = OCT }) raises("jwks: a JWK set without a key that is understood", verify, GOOD, { jwks = { keys = {} } })
   raises("without a key", verify, GOOD, { jwks = { keys = { { kty = "XX" }, 5, with(OCT, { use = "enc" }) } } })
+  for e, what in pairs { AQ = "exponent", AA = "exponent", Ag = "exponent", AQAA = "exponent", AQAAAAAAAAAB = "exponent" } do raises(what, verify, GOOD, { key = with(RSA, { e = e }) }) end
+  raises("modulus is even", verify, GOOD, { key = with(RSA, { n = RSA.n:sub(1, -2) .. "g" }) })
   raises("less than 2048 bits", verify, GOOD, { key = { kty = "RSA", e = "AQAB", n = RSA.n:sub(1, 128) } })
   raises("key: a secret of no bytes", verify, GOOD, { key = "" })
 ]=]

@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -240,6 +241,44 @@ static void test_pem(void **state)
     }
 }
 
+/* RFC 4055: a key for PSS alone may name the hash that it is for. */
+static void test_pss_keys(void **state)
+{
+    static const struct {
+        const char *hash;
+        int salt;
+        unsigned algorithms;
+    } kinds[] = {{NULL, 0, 7u << JWA_PS256}, {"SHA256", 32, 1u << JWA_PS256}, {"SHA512", 20, 1u << JWA_PS512}, {"SHA256", 33, 0}, {"SHA1", 20, 0}};
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+        EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA-PSS", NULL);
+        EVP_PKEY *pkey = NULL;
+        BIO *out = BIO_new(BIO_s_mem());
+        struct jwa_key *k = NULL;
+        const char *why = NULL;
+        char *data;
+
+        assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 2048), 1);
+        if (kinds[i].hash) {
+            assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_keygen_md_name(ctx, kinds[i].hash, NULL), 1);
+            assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_keygen_mgf1_md_name(ctx, kinds[i].hash), 1);
+            assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_keygen_saltlen(ctx, kinds[i].salt), 1);
+        }
+        assert_int_equal(EVP_PKEY_keygen(ctx, &pkey), 1);
+        assert_int_equal(PEM_write_bio_PrivateKey(out, pkey, NULL, NULL, 0, NULL, NULL), 1);
+        long len = BIO_get_mem_data(out, &data);
+        int rc = jwa_key_from_pem((struct slice){data, (size_t)len}, &k, &why);
+        assert_int_equal(rc, kinds[i].algorithms ? 0 : MT_EINVALID);
+        if (k)
+            assert_int_equal(jwa_key_algorithms(k), kinds[i].algorithms);
+        jwa_key_destroy(k);
+        BIO_free(out);
+        EVP_PKEY_free(pkey);
+        EVP_PKEY_CTX_free(ctx);
+    }
+}
+
 static void refused_pem(const char *text)
 {
     struct jwa_key *k = NULL;
@@ -271,6 +310,14 @@ static void test_pem_that_is_refused(void **state)
     assert_true(jwa_is_key_text(SLICE("ssh-ed25519 AAAA")));
     assert_true(jwa_is_key_text(SLICE("  \n-----BEGIN CERTIFICATE-----")));
     assert_false(jwa_is_key_text(SLICE("a secret")));
+    /* without its lines, and in one more base64 */
+    assert_true(jwa_is_key_text(SLICE("MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")));
+    assert_true(jwa_is_key_text(SLICE("MCowBQYDK2VwAyEA11qYAYKx\r\nCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\n")));
+    assert_true(jwa_is_key_text(SLICE("LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0KTUNvd0JRWURLMlZ3QXlFQQ==")));
+    assert_true(jwa_is_key_text(SLICE("[{\"kty\":\"RSA\"}]")));
+    assert_false(jwa_is_key_text(SLICE("MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPc=")));     /* not as long as it says */
+    assert_false(jwa_is_key_text(SLICE("MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=!"))); /* not base64 */
+    refused_pem("MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
     assert_false(jwa_is_key_text(SLICE("")));
 }
 
@@ -283,8 +330,9 @@ static void test_pem_that_is_refused(void **state)
 
 static void test_jwk_that_is_refused(void **state)
 {
-    struct jwa_jwk p384 = a3_key;
+    struct jwa_jwk p384 = a3_key, public = a2_key;
 
+    public.d = (struct slice){NULL, 0};
     WITH(a1_key, kty = SLICE("OCT"));
     WITH(a1_key, kty = (struct slice){NULL, 0});
     WITH(a1_key, k = SLICE(""));
@@ -295,6 +343,12 @@ static void test_jwk_that_is_refused(void **state)
     WITH(a2_key, n = SLICE("AQAB")); /* too short */
     WITH(a2_key, e = (struct slice){NULL, 0});
     WITH(a2_key, d = SLICE("AQAB")); /* of another key */
+    public.e = SLICE("AQ"); /* 1: every text would be its own signature */
+    refused(&public);
+    public.e = SLICE("Ag");
+    refused(&public);
+    public.e = SLICE("AQAAAAAAAAAB"); /* of 65 bits */
+    refused(&public);
     WITH(a3_key, crv = SLICE("secp256k1"));
     WITH(a3_key, crv = SLICE("p-256"));
     WITH(a3_key, x = SLICE("AAAA"));
@@ -361,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_psychic_signatures),
         cmocka_unit_test(test_each_key_has_its_algorithms),
         cmocka_unit_test(test_pem),
+        cmocka_unit_test(test_pss_keys),
         cmocka_unit_test(test_pem_that_is_refused),
         cmocka_unit_test(test_jwk_that_is_refused),
         cmocka_unit_test(test_secrets),

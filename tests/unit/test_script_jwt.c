@@ -148,6 +148,10 @@ static void test_old_keys_stay(void **state)
     fake_expect_log(f, "/keys.json: not found; the keys of 30 s ago stay in use");
     at_once(f, s, "A", "A");
     fake_expect_no_log(f);
+    fake_advance(f, JWKS_PAUSE_MS);
+    at_once(f, s, "A", "A"); /* although the next attempt is under way */
+    while (!strstr(fake_logged(f), "the keys of 40 s ago stay in use"))
+        fake_await(f);
     fake_advance(f, JWKS_STALE_MS - JWKS_FILE_MS);
     after_a_fetch(f, s, "A", "not_found"); /* too old now: it is the file that is not found */
     at_once(f, s, "A", "not_found");
