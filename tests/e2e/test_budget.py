@@ -243,3 +243,24 @@ def test_memory_limit(serve, connect):
     assert call(ws, "grow")["code"] == "internal"
     assert call(ws, "fine")["data"] == {"ok": True}
     assert server.rss() < 400 << 20
+
+
+@pytest.mark.parametrize("end", ["f(1)", "pcall(f, 1)", "local t = {} f(1, t) while true do t[#t + 1] = { #t } end"])
+def test_memory_comes_back_from_deep_recursion(serve, connect, end):
+    """Lua keeps the records of the deepest calls of a coroutine, and where memory is short it does not look after them."""
+    server = serve("""
+    local tide = require "moontide"
+    local app = { on = {} }
+    local function f(n) return 1 + f(n + 1) end
+    function app.on.deep()
+      for i = 1, 4 do tide.spawn(function() tide.sleep(0.01) %s end) end
+      tide.sleep(0.02)
+      %s
+    end
+    function app.on.grow() local t = {} while true do t[#t + 1] = { #t } end end
+    function app.on.fine() local t = {} for i = 1, 10000 do t[i] = { i } end return { ok = true } end
+    return app""" % (end, end), settings={"script.memory": "24m", "script.time": 20, "on_error": "keep"})
+    ws = connect(server)
+    for kind in ["deep", "grow", "deep", "deep"]:
+        call(ws, kind)
+        assert call(ws, "fine").get("data") == {"ok": True}
