@@ -9,9 +9,15 @@
 
 /* ---- find, match ---- */
 
-static struct match match_begin(lua_State *L, const char *s, size_t len, const char *p, size_t plen)
+/* What is captured stays as it is: writing zeros there takes longer than most matches. */
+static void match_begin(struct match *m, lua_State *L, struct slice subject, struct slice pattern)
 {
-    return (struct match){.L = L, .subject = s, .end = s + len, .pattern_end = p + plen};
+    m->L = L;
+    m->subject = subject.data;
+    m->end = subject.data + subject.len;
+    m->pattern_end = pattern.data + pattern.len;
+    m->meter = (struct meter){0};
+    match_again(m);
 }
 
 /* A start as scripts give it, from 1 or backwards from -1, as an offset; past the end: len + 1. */
@@ -30,9 +36,26 @@ static bool is_plain(const char *p, size_t len)
     return true;
 }
 
+/* As memmem, which takes linear time; a few tries by the first byte are several times as fast as that where they are enough. */
+static const char *find_text(const char *s, const char *end, const char *p, size_t plen)
+{
+    enum { TRIES = 16 };
+
+    if (plen == 0)
+        return s;
+    for (int tries = 0; tries < TRIES; tries++, s++) {
+        s = memchr(s, *p, (size_t)(end - s));
+        if (!s || (size_t)(end - s) < plen)
+            return NULL;
+        if (memcmp(s, p, plen) == 0)
+            return s;
+    }
+    return memmem(s, (size_t)(end - s), p, plen);
+}
+
 static int find_plain(lua_State *L, const char *s, size_t len, size_t from, const char *p, size_t plen)
 {
-    const char *found = memmem(s + from, len - from, p, plen); /* takes linear time */
+    const char *found = find_text(s + from, s + len, p, plen);
 
     if (!found)
         return 0;
@@ -43,10 +66,11 @@ static int find_plain(lua_State *L, const char *s, size_t len, size_t from, cons
 
 static int find_pattern(lua_State *L, const char *s, size_t len, size_t from, const char *p, size_t plen, bool find)
 {
-    struct match m = match_begin(L, s, len, p, plen);
+    struct match m;
     bool anchored = *p == '^';
     const char *e;
 
+    match_begin(&m, L, (struct slice){s, len}, (struct slice){p, plen});
     for (const char *at = s + from; at <= m.end; at++) {
         match_again(&m);
         e = match_at(&m, at, p + anchored);
@@ -105,8 +129,9 @@ static int l_next_match(lua_State *L)
     size_t len, plen;
     const char *s = lua_tolstring(L, lua_upvalueindex(1), &len), *p = lua_tolstring(L, lua_upvalueindex(2), &plen);
     struct matches *state = lua_touserdata(L, lua_upvalueindex(3));
-    struct match m = match_begin(L, s, len, p, plen);
+    struct match m;
 
+    match_begin(&m, L, (struct slice){s, len}, (struct slice){p, plen});
     for (; state->at <= m.end; state->at++) {
         const char *at = state->at, *e;
 
@@ -201,7 +226,8 @@ static bool add_replacement(struct match *m, luaL_Buffer *b, const char *s, cons
     return true;
 }
 
-/* Replaces in [s, m->end) and adds all of it to b. *changed: whether anything is different then. Returns how many matches. */
+/* Adds the subject to b with its matches replaced. *changed: whether anything is different then; if not, b may lack its end. Returns
+ * how many matches. */
 static lua_Integer replace(struct match *m, luaL_Buffer *b, const char *p, lua_Integer most, bool *changed)
 {
     int type = lua_type(m->L, AT_REPLACEMENT);
@@ -224,7 +250,8 @@ static lua_Integer replace(struct match *m, luaL_Buffer *b, const char *p, lua_I
         if (anchored)
             break;
     }
-    luaL_addlstring(b, s, (size_t)(m->end - s));
+    if (*changed)
+        luaL_addlstring(b, s, (size_t)(m->end - s));
     return n;
 }
 
@@ -234,17 +261,19 @@ static int l_gsub(lua_State *L)
     const char *s = luaL_checklstring(L, AT_SUBJECT, &len), *p = luaL_checklstring(L, AT_PATTERN, &plen);
     int type = lua_type(L, AT_REPLACEMENT);
     lua_Integer most = luaL_optinteger(L, AT_MOST, (lua_Integer)len + 1), n;
-    struct match m = match_begin(L, s, len, p, plen);
     bool changed = false;
+    struct match m;
     luaL_Buffer b;
 
+    match_begin(&m, L, (struct slice){s, len}, (struct slice){p, plen});
     luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, AT_REPLACEMENT,
                      "string/function/table");
     lua_settop(L, AT_MOST);
     luaL_buffinit(L, &b);
     n = replace(&m, &b, p, most, &changed);
-    luaL_pushresult(&b);
-    if (!changed)
+    if (changed)
+        luaL_pushresult(&b);
+    else
         lua_pushvalue(L, AT_SUBJECT);
     lua_pushinteger(L, n);
     return 2;
