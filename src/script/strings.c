@@ -279,6 +279,45 @@ static int l_gsub(lua_State *L)
     return 2;
 }
 
+/* ---- rep: the library cannot be interrupted, and writes nothing n times where there is nothing to write ---- */
+
+static void fill(lua_State *L, char *out, struct slice text, struct slice between, size_t n)
+{
+    struct meter meter = {0};
+
+    for (; n > 0; n--) {
+        meter_step(L, &meter, text.len + between.len);
+        memcpy(out, text.data, text.len);
+        out += text.len;
+        if (n == 1)
+            return;
+        memcpy(out, between.data, between.len);
+        out += between.len;
+    }
+}
+
+static int l_rep(lua_State *L)
+{
+    struct slice text, between;
+    lua_Integer n;
+    luaL_Buffer b;
+    size_t size;
+
+    text.data = luaL_checklstring(L, 1, &text.len);
+    n = luaL_checkinteger(L, 2);
+    between.data = luaL_optlstring(L, 3, "", &between.len);
+    if (n <= 0 || text.len + between.len == 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
+    if (text.len + between.len > (size_t)LUA_MAXINTEGER / (size_t)n)
+        return luaL_error(L, "resulting string too large");
+    size = (size_t)n * text.len + (size_t)(n - 1) * between.len;
+    fill(L, luaL_buffinitsize(L, &b, size), text, between, (size_t)n);
+    luaL_pushresultsize(&b, size);
+    return 1;
+}
+
 /* ---- functions of the library that are fine within bounds: it is called in the same frame. Upvalue: the function ---- */
 
 static int call_library(lua_State *L)
@@ -286,30 +325,29 @@ static int call_library(lua_State *L)
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
-/* The library writes nothing n times: for string.rep("", math.maxinteger) that takes longer than the machine lasts. */
-static int l_rep(lua_State *L)
-{
-    size_t len, between;
-
-    luaL_checklstring(L, 1, &len);
-    luaL_checkinteger(L, 2);
-    luaL_optlstring(L, 3, "", &between);
-    if (len > 0 || between > 0)
-        return call_library(L);
-    lua_pushliteral(L, "");
-    return 1;
-}
-
-/* For %.1s the library measures all of the text, however often it is given. */
+/* For %.1s the library measures all of the text, however often it is given; for %q it prints what is not text byte by byte; and a
+ * number of many digits takes microseconds. */
 static int l_format(lua_State *L)
 {
+    int most = lua_type(L, 1) == LUA_TSTRING && strstr(lua_tostring(L, 1), "%q") ? STRINGS_QUOTED_MAX : STRINGS_FORMAT_MAX;
     size_t sum = 0;
 
+    if (lua_gettop(L) > STRINGS_FORMAT_VALUES + 1)
+        return luaL_error(L, "string.format: more than %d values", STRINGS_FORMAT_VALUES);
     for (int i = lua_gettop(L); i > 0; i--)
         if (lua_type(L, i) == LUA_TSTRING)
             sum += lua_rawlen(L, i);
-    if (sum > STRINGS_FORMAT_MAX)
-        return luaL_error(L, "string.format: more than %d MiB of text", STRINGS_FORMAT_MAX >> 20);
+    if (sum > (size_t)most)
+        return luaL_error(L, "string.format: more than %d MiB of text", most >> 20);
+    return call_library(L);
+}
+
+static int l_pack(lua_State *L)
+{
+    size_t len;
+
+    luaL_checklstring(L, 1, &len);
+    luaL_argcheck(L, len <= STRINGS_PACK_MAX, 1, "format too long");
     return call_library(L);
 }
 
@@ -322,7 +360,7 @@ static int l_date(lua_State *L)
     return call_library(L);
 }
 
-static const luaL_Reg own[] = {{"find", l_find}, {"match", l_match}, {"gmatch", l_gmatch}, {"gsub", l_gsub}, {NULL, NULL}};
+static const luaL_Reg own[] = {{"find", l_find}, {"match", l_match}, {"gmatch", l_gmatch}, {"gsub", l_gsub}, {"rep", l_rep}, {NULL, NULL}};
 
 static void bound_field(lua_State *L, const char *name, lua_CFunction bounded)
 {
@@ -334,8 +372,10 @@ static void bound_field(lua_State *L, const char *name, lua_CFunction bounded)
 void strings_bound(lua_State *L)
 {
     luaL_setfuncs(L, own, 0);
-    bound_field(L, "rep", l_rep);
     bound_field(L, "format", l_format);
+    bound_field(L, "pack", l_pack);
+    bound_field(L, "packsize", l_pack);
+    bound_field(L, "unpack", l_pack);
     lua_pushnil(L);
     lua_setfield(L, -2, "dump");
 }

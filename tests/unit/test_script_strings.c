@@ -279,7 +279,13 @@ static void test_bounds(void **state)
         "end\n"
         "local many = {} for i = 1, 65 do many[i] = big end\n"
         "local ok, why = pcall(own.format, ('%.1s'):rep(65), table.unpack(many))\n"
-        "assert(not ok and why:find 'more than 64 MiB', why)");
+        "assert(not ok and why:find 'more than 64 MiB', why)\n"
+        "ok, why = pcall(own.format, '%q', ('\\0'):rep((1 << 20) + 1)) assert(not ok and why:find 'more than 1 MiB', why)\n"
+        "ok, why = pcall(own.format, ('%d'):rep(4097), table.unpack({}, 1, 4097)) "
+        "assert(not ok and why:find 'more than 4096 values', why)\n"
+        "ok, why = pcall(own.packsize, (' '):rep((64 << 10) + 1)) assert(not ok and why:find 'format too long', why)\n"
+        "same('packsize', 'i4') same('packsize', 'i99') same('packsize', (' '):rep(64 << 10))\n"
+        "same('rep', 'ab', 1 << 62) same('rep', 'ab', math.maxinteger, 'c') same('rep', 'x', 200000) same('rep', 'abc', 70000, ', ')");
 }
 
 int main(void)
