@@ -5,7 +5,6 @@
 #include "base/mem.h"
 
 #include <lua.h>
-#include <stdbool.h>
 #include <string.h>
 
 #if defined(__has_feature)
@@ -106,10 +105,14 @@ void *heap_alloc(void *heap, void *ptr, size_t old_size, size_t new_size)
         h->used -= old;
         return NULL;
     }
-    if (new_size > old && h->core == 0 &&
-        (new_size > block_limit(h, !ptr && old_size == LUA_TSTRING) ||
-         h->used + (new_size - old) > limit_for(h, ptr, old_size, new_size)))
-        return NULL;
+    if (new_size > old && h->core == 0) {
+        if (new_size > block_limit(h, !ptr && old_size == LUA_TSTRING))
+            return NULL;
+        if (h->used + (new_size - old) > limit_for(h, ptr, old_size, new_size)) {
+            h->refused = true;
+            return NULL;
+        }
+    }
     block = ptr ? change(ptr, old, new_size) : take(h, new_size);
     if (!block)
         return new_size <= old ? ptr : NULL; /* Lua relies on shrinking; what is too large for its class does no harm */

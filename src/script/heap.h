@@ -6,6 +6,7 @@
  */
 #ifndef MT_SCRIPT_HEAP_H
 #define MT_SCRIPT_HEAP_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@ struct heap {
     size_t limit;  /* script.memory */
     size_t extra;  /* what the core keeps for itself and scripts do not answer for: comes on top of the limit */
     unsigned core; /* above 0: the core itself is pushing, the limit does not hold (script_core_begin) */
+    bool refused;  /* something for the limit's sake; whoever has dealt with that sets it back */
     struct {
         struct heap_block *first; /* free blocks of this size */
         uint32_t bytes;           /* how much they are together */

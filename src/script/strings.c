@@ -9,9 +9,15 @@
 
 /* ---- find, match ---- */
 
-static struct match match_begin(lua_State *L, const char *s, size_t len, const char *p, size_t plen)
+/* What is captured stays as it is: writing zeros there takes longer than most matches. */
+static void match_begin(struct match *m, lua_State *L, struct slice subject, struct slice pattern)
 {
-    return (struct match){.L = L, .subject = s, .end = s + len, .pattern_end = p + plen};
+    m->L = L;
+    m->subject = subject.data;
+    m->end = subject.data + subject.len;
+    m->pattern_end = pattern.data + pattern.len;
+    m->meter = (struct meter){0};
+    match_again(m);
 }
 
 /* A start as scripts give it, from 1 or backwards from -1, as an offset; past the end: len + 1. */
@@ -30,9 +36,26 @@ static bool is_plain(const char *p, size_t len)
     return true;
 }
 
+/* As memmem, which takes linear time; a few tries by the first byte are several times as fast as that where they are enough. */
+static const char *find_text(const char *s, const char *end, const char *p, size_t plen)
+{
+    enum { TRIES = 16 };
+
+    if (plen == 0)
+        return s;
+    for (int tries = 0; tries < TRIES; tries++, s++) {
+        s = memchr(s, *p, (size_t)(end - s));
+        if (!s || (size_t)(end - s) < plen)
+            return NULL;
+        if (memcmp(s, p, plen) == 0)
+            return s;
+    }
+    return memmem(s, (size_t)(end - s), p, plen);
+}
+
 static int find_plain(lua_State *L, const char *s, size_t len, size_t from, const char *p, size_t plen)
 {
-    const char *found = memmem(s + from, len - from, p, plen); /* takes linear time */
+    const char *found = find_text(s + from, s + len, p, plen);
 
     if (!found)
         return 0;
@@ -43,10 +66,11 @@ static int find_plain(lua_State *L, const char *s, size_t len, size_t from, cons
 
 static int find_pattern(lua_State *L, const char *s, size_t len, size_t from, const char *p, size_t plen, bool find)
 {
-    struct match m = match_begin(L, s, len, p, plen);
+    struct match m;
     bool anchored = *p == '^';
     const char *e;
 
+    match_begin(&m, L, (struct slice){s, len}, (struct slice){p, plen});
     for (const char *at = s + from; at <= m.end; at++) {
         match_again(&m);
         e = match_at(&m, at, p + anchored);
@@ -105,8 +129,9 @@ static int l_next_match(lua_State *L)
     size_t len, plen;
     const char *s = lua_tolstring(L, lua_upvalueindex(1), &len), *p = lua_tolstring(L, lua_upvalueindex(2), &plen);
     struct matches *state = lua_touserdata(L, lua_upvalueindex(3));
-    struct match m = match_begin(L, s, len, p, plen);
+    struct match m;
 
+    match_begin(&m, L, (struct slice){s, len}, (struct slice){p, plen});
     for (; state->at <= m.end; state->at++) {
         const char *at = state->at, *e;
 
@@ -201,7 +226,8 @@ static bool add_replacement(struct match *m, luaL_Buffer *b, const char *s, cons
     return true;
 }
 
-/* Replaces in [s, m->end) and adds all of it to b. *changed: whether anything is different then. Returns how many matches. */
+/* Adds the subject to b with its matches replaced. *changed: whether anything is different then; if not, b may lack its end. Returns
+ * how many matches. */
 static lua_Integer replace(struct match *m, luaL_Buffer *b, const char *p, lua_Integer most, bool *changed)
 {
     int type = lua_type(m->L, AT_REPLACEMENT);
@@ -224,7 +250,8 @@ static lua_Integer replace(struct match *m, luaL_Buffer *b, const char *p, lua_I
         if (anchored)
             break;
     }
-    luaL_addlstring(b, s, (size_t)(m->end - s));
+    if (*changed)
+        luaL_addlstring(b, s, (size_t)(m->end - s));
     return n;
 }
 
@@ -234,20 +261,61 @@ static int l_gsub(lua_State *L)
     const char *s = luaL_checklstring(L, AT_SUBJECT, &len), *p = luaL_checklstring(L, AT_PATTERN, &plen);
     int type = lua_type(L, AT_REPLACEMENT);
     lua_Integer most = luaL_optinteger(L, AT_MOST, (lua_Integer)len + 1), n;
-    struct match m = match_begin(L, s, len, p, plen);
     bool changed = false;
+    struct match m;
     luaL_Buffer b;
 
+    match_begin(&m, L, (struct slice){s, len}, (struct slice){p, plen});
     luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, AT_REPLACEMENT,
                      "string/function/table");
     lua_settop(L, AT_MOST);
     luaL_buffinit(L, &b);
     n = replace(&m, &b, p, most, &changed);
-    luaL_pushresult(&b);
-    if (!changed)
+    if (changed)
+        luaL_pushresult(&b);
+    else
         lua_pushvalue(L, AT_SUBJECT);
     lua_pushinteger(L, n);
     return 2;
+}
+
+/* ---- rep: the library cannot be interrupted, and writes nothing n times where there is nothing to write ---- */
+
+static void fill(lua_State *L, char *out, struct slice text, struct slice between, size_t n)
+{
+    struct meter meter = {0};
+
+    for (; n > 0; n--) {
+        meter_step(L, &meter, text.len + between.len);
+        memcpy(out, text.data, text.len);
+        out += text.len;
+        if (n == 1)
+            return;
+        memcpy(out, between.data, between.len);
+        out += between.len;
+    }
+}
+
+static int l_rep(lua_State *L)
+{
+    struct slice text, between;
+    lua_Integer n;
+    luaL_Buffer b;
+    size_t size;
+
+    text.data = luaL_checklstring(L, 1, &text.len);
+    n = luaL_checkinteger(L, 2);
+    between.data = luaL_optlstring(L, 3, "", &between.len);
+    if (n <= 0 || text.len + between.len == 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
+    if (text.len + between.len > (size_t)LUA_MAXINTEGER / (size_t)n)
+        return luaL_error(L, "resulting string too large");
+    size = (size_t)n * text.len + (size_t)(n - 1) * between.len;
+    fill(L, luaL_buffinitsize(L, &b, size), text, between, (size_t)n);
+    luaL_pushresultsize(&b, size);
+    return 1;
 }
 
 /* ---- functions of the library that are fine within bounds: it is called in the same frame. Upvalue: the function ---- */
@@ -257,30 +325,29 @@ static int call_library(lua_State *L)
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
-/* The library writes nothing n times: for string.rep("", math.maxinteger) that takes longer than the machine lasts. */
-static int l_rep(lua_State *L)
-{
-    size_t len, between;
-
-    luaL_checklstring(L, 1, &len);
-    luaL_checkinteger(L, 2);
-    luaL_optlstring(L, 3, "", &between);
-    if (len > 0 || between > 0)
-        return call_library(L);
-    lua_pushliteral(L, "");
-    return 1;
-}
-
-/* For %.1s the library measures all of the text, however often it is given. */
+/* For %.1s the library measures all of the text, however often it is given; for %q it prints what is not text byte by byte; and a
+ * number of many digits takes microseconds. */
 static int l_format(lua_State *L)
 {
+    int most = lua_type(L, 1) == LUA_TSTRING && strstr(lua_tostring(L, 1), "%q") ? STRINGS_QUOTED_MAX : STRINGS_FORMAT_MAX;
     size_t sum = 0;
 
+    if (lua_gettop(L) > STRINGS_FORMAT_VALUES + 1)
+        return luaL_error(L, "string.format: more than %d values", STRINGS_FORMAT_VALUES);
     for (int i = lua_gettop(L); i > 0; i--)
         if (lua_type(L, i) == LUA_TSTRING)
             sum += lua_rawlen(L, i);
-    if (sum > STRINGS_FORMAT_MAX)
-        return luaL_error(L, "string.format: more than %d MiB of text", STRINGS_FORMAT_MAX >> 20);
+    if (sum > (size_t)most)
+        return luaL_error(L, "string.format: more than %d MiB of text", most >> 20);
+    return call_library(L);
+}
+
+static int l_pack(lua_State *L)
+{
+    size_t len;
+
+    luaL_checklstring(L, 1, &len);
+    luaL_argcheck(L, len <= STRINGS_PACK_MAX, 1, "format too long");
     return call_library(L);
 }
 
@@ -293,7 +360,7 @@ static int l_date(lua_State *L)
     return call_library(L);
 }
 
-static const luaL_Reg own[] = {{"find", l_find}, {"match", l_match}, {"gmatch", l_gmatch}, {"gsub", l_gsub}, {NULL, NULL}};
+static const luaL_Reg own[] = {{"find", l_find}, {"match", l_match}, {"gmatch", l_gmatch}, {"gsub", l_gsub}, {"rep", l_rep}, {NULL, NULL}};
 
 static void bound_field(lua_State *L, const char *name, lua_CFunction bounded)
 {
@@ -305,8 +372,10 @@ static void bound_field(lua_State *L, const char *name, lua_CFunction bounded)
 void strings_bound(lua_State *L)
 {
     luaL_setfuncs(L, own, 0);
-    bound_field(L, "rep", l_rep);
     bound_field(L, "format", l_format);
+    bound_field(L, "pack", l_pack);
+    bound_field(L, "packsize", l_pack);
+    bound_field(L, "unpack", l_pack);
     lua_pushnil(L);
     lua_setfield(L, -2, "dump");
 }

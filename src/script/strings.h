@@ -5,6 +5,9 @@
 
 enum {
     STRINGS_FORMAT_MAX = 64 << 20, /* bytes of text that one string.format takes together */
+    STRINGS_QUOTED_MAX = 1 << 20,  /* the same where %q is in it */
+    STRINGS_FORMAT_VALUES = 4096,  /* values that it takes */
+    STRINGS_PACK_MAX = 64 << 10,   /* bytes of the format of string.pack, packsize and unpack */
     STRINGS_DATE_MAX = 4096,       /* bytes of the format of os.date */
 };
 

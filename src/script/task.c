@@ -92,6 +92,34 @@ static void free_task(struct script *s, struct task *t)
     mem_free(t);
 }
 
+static void empty_pool(struct script *s)
+{
+    while (!list_empty(&s->pool)) {
+        struct task *t = list_entry(s->pool.next, struct task, node);
+
+        list_remove(&t->node);
+        free_task(s, t);
+    }
+    s->pooled = 0;
+}
+
+static int collect(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT);
+    return 0;
+}
+
+/* Memory ran short. What Lua collects then leaves the stack of each coroutine, and the records of its calls, as large as they have
+ * ever been: a few that once recursed deeply could hold all there is for good. Those of the pool go; a collection in peace
+ * shrinks the others. */
+static void recover_memory(struct script *s)
+{
+    s->heap.refused = false;
+    empty_pool(s);
+    if (script_protect(s, collect, NULL) != LUA_OK)
+        lua_pop(s->L, 1);
+}
+
 void task_tell_stopped(struct script *s)
 {
     void (*stopped)(void *arg) = s->stopped;
@@ -138,6 +166,8 @@ static void release(struct task *t)
     } else {
         free_task(s, t);
     }
+    if (s->heap.refused && s->depth == 0)
+        recover_memory(s);
     if (work && --s->at_work == 0 && s->stopped)
         task_tell_stopped(s);
 }
@@ -515,11 +545,5 @@ void task_fini_all(struct script *s)
             task_cancel(t);
         }
     }
-    while (!list_empty(&s->pool)) {
-        struct task *t = list_entry(s->pool.next, struct task, node);
-
-        list_remove(&t->node);
-        free_task(s, t);
-    }
-    s->pooled = 0;
+    empty_pool(s);
 }

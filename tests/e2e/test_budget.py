@@ -243,3 +243,76 @@ def test_memory_limit(serve, connect):
     assert call(ws, "grow")["code"] == "internal"
     assert call(ws, "fine")["data"] == {"ok": True}
     assert server.rss() < 400 << 20
+
+
+@pytest.mark.parametrize("end", ["f(1)", "pcall(f, 1)", "local t = {} f(1, t) while true do t[#t + 1] = { #t } end"])
+def test_memory_comes_back_from_deep_recursion(serve, connect, end):
+    """Lua keeps the records of the deepest calls of a coroutine, and where memory is short it does not look after them."""
+    server = serve("""
+    local tide = require "moontide"
+    local app = { on = {} }
+    local function f(n) return 1 + f(n + 1) end
+    function app.on.deep()
+      for i = 1, 4 do tide.spawn(function() tide.sleep(0.01) %s end) end
+      tide.sleep(0.02)
+      %s
+    end
+    function app.on.grow() local t = {} while true do t[#t + 1] = { #t } end end
+    function app.on.fine() local t = {} for i = 1, 10000 do t[i] = { i } end return { ok = true } end
+    return app""" % (end, end), settings={"script.memory": "24m", "script.time": 20, "on_error": "keep"})
+    ws = connect(server)
+    for kind in ["deep", "grow", "deep", "deep"]:
+        call(ws, kind)
+        assert call(ws, "fine").get("data") == {"ok": True}
+
+
+def test_endless_in_a_transaction(serve, connect):
+    """It is rolled back, and the database is free again."""
+    server = serve("""
+    local tide = require "moontide"
+    local app, db = { on = {} }, tide.sql.open(":memory:")
+    function app.on_start() db:query "create table if not exists t (a)" end
+    function app.on.loop() db:transaction(function(tx) tx:query "insert into t values (1)" while true do pcall(function() while true do end end) end end) end
+    function app.on.count() return { n = db:row "select count(*) as n from t".n } end
+    return app""", settings={"script.time": 0.1, "workers": 1})
+    ws = connect(server)
+    for _ in range(2):
+        assert call(ws, "loop")["code"] == "internal"
+        assert call(ws, "count")["data"] == {"n": 0}
+
+
+def test_memory_of_one_worker(serve, connect):
+    """One worker's script is at its limit again and again; those of the others have all of theirs."""
+    server = serve("""
+    local tide = require "moontide"
+    local app = { on = {} }
+    function app.on.where() return { worker = tide.worker } end
+    function app.on.grow() local t = {} while true do t[#t + 1] = ("x"):rep(1000) .. #t end end
+    function app.on.half() local t = {} for i = 1, 10000 do t[i] = ("x"):rep(1000) .. i end return { n = #t } end
+    return app""", settings={"script.memory": "24m", "script.time": 10, "workers": 3, "on_error": "keep"})
+    all = [connect(server) for _ in range(12)]
+    by_worker = {}
+    for ws in all:
+        by_worker.setdefault(call(ws, "where")["data"]["worker"], []).append(ws)
+    full = next(iter(by_worker))
+    for _ in range(3):
+        by_worker[full][0].text({"type": "grow", "id": 1})
+        for worker, sockets in by_worker.items():
+            for ws in sockets[1 if worker == full else 0:]:
+                assert call(ws, "half")["data"] == {"n": 10000}
+        assert by_worker[full][0].json()["code"] == "internal"
+
+
+def test_sends_without_end(serve, connect):
+    """What is queued for clients is bounded by their limits, not by the script's memory; who sends without end is ended by its time."""
+    server = serve("""
+    local app = { on = {} }
+    function app.on.flood(conn) local text = ("x"):rep(100000) while true do conn:send(text) end end
+    function app.on.fine() return { ok = true } end
+    return app""", settings={"script.time": 0.5, "on_error": "keep"})
+    other = connect(server)
+    flooded = connect(server)
+    flooded.text({"type": "flood"})
+    server.log.wait("script.time: more than 0.5 s")
+    assert call(other, "fine")["data"] == {"ok": True}
+    assert server.rss() < 400 << 20

@@ -168,6 +168,92 @@ static void test_arguments(void **state)
         "end");
 }
 
+/* Called by name, as scripts do: messages have the names of functions. Here objects with metamethods say what was done to them. */
+/* clang-format off */
+static void test_calls_by_chance(void **state)
+{
+    run(
+        "math.randomseed(11)\n"
+        "local R = math.random\n"
+        "local function pick(t) return t[R(#t)] end\n"
+        "local function str(from, most) local t = {} for i = 1, R(0, most) do t[i] = pick(from) end return table.concat(t) end\n"
+        "local function show(v)\n"
+        "  if type(v) == 'number' then return math.type(v) .. tostring(v) end\n"
+        "  if type(v) ~= 'table' then return type(v) == 'string' and ('%q'):format(v) or type(v) == 'function' and 'function' or tostring(v) end\n"
+        "  if getmetatable(v) then return 'object' end\n"
+        "  local out = {} for i = 1, v.n or #v do out[i] = show(v[i]) end\n"
+        "  return '{' .. table.concat(out, ',') .. '}'\n"
+        "end\n"
+        "local function results(ok, first, ...)\n"
+        "  if not ok or type(first) ~= 'function' then return show(table.pack(ok, first, ...)) end\n"
+        "  local all = {}\n"
+        "  for i = 1, 30 do local found = table.pack(pcall(first)) all[i] = show(found) if not found[1] or found[2] == nil then break end end\n"
+        "  return table.concat(all)\n"
+        "end\n"
+        "-- An argument is a value, or { make = function(trace) }: made for each side, and what is done to it is compared too.\n"
+        "local calls, good = {}, 0\n"
+        "local function check(f, ...)\n"
+        "  local args = table.pack(...)\n"
+        "  calls[f] = calls[f] or load(('local lib, a, b, c, d, e, n = ... if n == 0 then return lib.F() elseif n == 1 then return lib.F(a) '\n"
+        "    .. 'elseif n == 2 then return lib.F(a, b) elseif n == 3 then return lib.F(a, b, c) elseif n == 4 then return lib.F(a, b, c, d) end '\n"
+        "    .. 'return lib.F(a, b, c, d, e)'):gsub('F', f), '=c')\n"
+        "  local function side(lib)\n"
+        "    local trace, t = {}, {}\n"
+        "    for i = 1, args.n do local v = args[i] t[i] = type(v) == 'table' and rawget(v, 'make') and v.make(trace) or v end\n"
+        "    local got = results(pcall(calls[f], lib, t[1], t[2], t[3], t[4], t[5], args.n))\n"
+        "    for i = -2, 9 do got = got .. ' ' .. (type(t[1]) == 'table' and type(rawget(t[1], i)) or '') end\n"
+        "    return got:gsub(\"#1 to 'remove' %(pos\", \"#2 to 'remove' (pos\") .. table.concat(trace, ' ') -- 5.4.4 says the wrong number\n"
+        "  end\n"
+        "  local a, b = side(real), side(own)\n"
+        "  if a:find '^{true' then good = good + 1 end\n"
+        "  if a ~= b then error(f .. show(args) .. ': Lua gives ' .. a .. ', ours gives ' .. b, 0) end\n"
+        "end\n"
+        "local pieces = { 'a', 'b', '.', '.*', '.-', '+', '-', '?', '*', '^', '$', '(', ')', '()', '[ab]', '[^a]', '[]]', '[^]', '[a-b]', '[%a_]', '[%', '[a', '%a',\n"
+        "  '%A', '%d', '%s*', '%1', '%2', '%0', '%b', '%b()', '%bab', '%f', '%f[a]', '%f[%A]', '%f[^a]', '%f[\\0]', '%', '(a', '(.-)', '(a*)', '\\0', '[\\0a]', '%z',\n"
+        "  '%Z', '\\xff', '%w+', '%%', '[%]]', '[a-%a]', '[-a]', '[a-]', '%g', '%p', '[^%s]+' }\n"
+        "local letters = { 'a', 'b', 'a', '(', ')', '1', '\\0', ' ', '\\xff', '%', ']', '-', 'A', '_' }\n"
+        "local ints = { 0, 1, 2, 3, -1, -2, -3, 5, 100, -100, math.maxinteger, math.mininteger, math.maxinteger - 1, 2^53, 1.0, '2', 'x', 1.5, 0/0 }\n"
+        "local replacements = { '', 'x', '%0', '<%1>', '%2', '%%', '%', '%a', '%9', 'a\\0b', '%1%1', '%1%0%%', 5, 1.5, true, function(a, b) return b end,\n"
+        "  function() end, function() return {} end, function() return 7 end, function() error 'x' end, { a = 'A', b = false }, { a = {} }, { 'one', 'two' },\n"
+        "  setmetatable({}, { __index = function(_, k) return tostring(k) .. '!' end }), setmetatable({}, { __index = function() error 'index' end }) }\n"
+        "for i = 1, 1500 do\n"
+        "  local s, p = str(letters, 9), str(pieces, 6)\n"
+        "  local init = R(3) == 1 and pick(ints) or nil\n"
+        "  check('find', s, p, init) check('find', s, p, init, true) check('find', s, str(letters, 3), init, true)\n"
+        "  check('match', s, p, init) check('gmatch', s, p, init) check('gsub', s, p, pick(replacements), R(3) == 1 and pick(ints) or nil)\n"
+        "  if i % 20 == 0 then\n"
+        "    check(pick { 'find', 'match', 'gmatch', 'gsub' }, pick { s, 5, 1.5, {}, true }, pick { p, 7, {}, false }, pick { 'x', 1, {}, true }, pick(ints))\n"
+        "    check('rep', pick { '', 'a', 5, {} }, pick { 0, -1, 3, '2', math.mininteger, 1.5, 'x' }, pick { '', ',', 5, {} })\n"
+        "    check('format', pick { '%d', '%s', '%q', '%', '%y', '%c', '%a', '%100d', '%-5s|', 5 }, pick { 1, 'x', 1.5, {}, true, 0/0, '10' }, pick { 1, 'x' })\n"
+        "  end\n"
+        "end\n"
+        "local function list()\n"
+        "  local n, kind, same, bits = R(0, 6), R(6), R(2) == 1, R(1 << 30)\n"
+        "  local length = pick { 0, 1, 2, 3, -1, 5, 'x', 1.0, '2', 2.5, math.maxinteger, math.maxinteger - 1, math.mininteger }\n"
+        "  return { make = function(trace)\n"
+        "    local t = {}\n"
+        "    for i = 1, n do t[i] = kind == 1 and 's' .. (bits >> i & 7) or kind == 2 and i % 3 == 0 and {} or bits >> i & 7 end\n"
+        "    if kind < 5 then return t end\n"
+        "    local function saw(what) trace[#trace + 1] = what if #trace > 300 then error 'endless' end end\n"
+        "    return setmetatable({}, { __index = function(_, k) saw('r' .. k) return t[k] end, __len = function() saw 'l' return kind == 5 and n or length end,\n"
+        "      __newindex = function(_, k, v) saw('w' .. k .. type(v)) t[k] = v end, __eq = function() saw 'e' return same end })\n"
+        "  end }\n"
+        "end\n"
+        "local near, far = { 0, 1, 2, 3, -1, 4, 5, 6, '2', 'x', 1.5, {} }, { 0, 1, 2, 3, -1, '2', 1.5, math.maxinteger, math.mininteger, math.maxinteger - 1, math.mininteger + 1 }\n"
+        "for i = 1, 1500 do\n"
+        "  check('insert', list(), R(3) == 1 and 'v' or pick(near), 'v') check('insert', list(), 'v')\n"
+        "  check('remove', list(), R(3) > 1 and pick(near) or nil) check('remove', list())\n"
+        "  check('concat', list(), pick { '', ',', 5, '\\0' }, pick(near), pick(near)) check('concat', list(), ',')\n"
+        "  check('unpack', list(), R(2) == 1 and pick(far) or nil, R(2) == 1 and pick(far) or nil)\n"
+        "  check('move', list(), pick(near), pick(near), pick(far), R(2) == 1 and list() or nil)\n"
+        "  local from = pick(far) check('move', list(), from, math.type(from) == 'integer' and from + R(5) - 2 or 3, pick(far))\n"
+        "  check('sort', list()) check('sort', list(), pick { function(a, b) return a > b end, function() return true end, 5, {}, 'x', function() error 'x' end })\n"
+        "  if i % 30 == 0 then check('insert', list()) check('insert', list(), 1, 2, 3) check(pick { 'insert', 'remove', 'concat', 'sort', 'move' }, pick { 5, 'abc', print }, 1, 1, 1) check 'insert' end\n"
+        "end\n"
+        "assert(good > 9000, good)\n");
+}
+/* clang-format on */
+
 static void test_sort(void **state)
 {
     run("math.randomseed(7)\n"
@@ -188,16 +274,25 @@ static void test_bounds(void **state)
     run("assert(own.rep('', math.maxinteger) == '' and own.rep('', math.maxinteger, '') == '' and own.dump == nil)\n"
         "local big = ('x'):rep(1 << 20)\n"
         "assert(own.format('%.1s', big) == 'x')\n"
+        "for _, s in ipairs { ('ab'):rep(40), ('ab'):rep(40) .. 'ac', ('a'):rep(16) .. 'c', ('a'):rep(17) .. 'c' } do\n"
+        "  for at = 1, 20 do same('find', s, 'ac', at, true) same('find', s, 'aac', -at, true) end\n"
+        "end\n"
         "local many = {} for i = 1, 65 do many[i] = big end\n"
         "local ok, why = pcall(own.format, ('%.1s'):rep(65), table.unpack(many))\n"
-        "assert(not ok and why:find 'more than 64 MiB', why)");
+        "assert(not ok and why:find 'more than 64 MiB', why)\n"
+        "ok, why = pcall(own.format, '%q', ('\\0'):rep((1 << 20) + 1)) assert(not ok and why:find 'more than 1 MiB', why)\n"
+        "ok, why = pcall(own.format, ('%d'):rep(4097), table.unpack({}, 1, 4097)) "
+        "assert(not ok and why:find 'more than 4096 values', why)\n"
+        "ok, why = pcall(own.packsize, (' '):rep((64 << 10) + 1)) assert(not ok and why:find 'format too long', why)\n"
+        "same('packsize', 'i4') same('packsize', 'i99') same('packsize', (' '):rep(64 << 10))\n"
+        "same('rep', 'ab', 1 << 62) same('rep', 'ab', math.maxinteger, 'c') same('rep', 'x', 20000) same('rep', 'abc', 7000, ', ')");
 }
 
 int main(void)
 {
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_patterns), cmocka_unit_test(test_patterns_by_chance),
-                                              cmocka_unit_test(test_arguments), cmocka_unit_test(test_sort),
-                                              cmocka_unit_test(test_bounds)};
+                                              cmocka_unit_test(test_arguments), cmocka_unit_test(test_calls_by_chance),
+                                              cmocka_unit_test(test_sort), cmocka_unit_test(test_bounds)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -265,10 +265,28 @@ static void test_chunk(void **state)
 #define SIGNALS_WAIT 1
 #endif
 
+/* Metamethods that C functions call, and coroutines that close each other. */
+static void test_loops_inside_c_calls(void **state)
+{
+    struct fake *f = *state;
+
+    expect_kill(f, "local t = setmetatable({}, { __len = loop }) while true do pcall(table.insert, t, 1) end");
+    expect_kill(f, "local m = { __eq = loop } while true do pcall(table.move, setmetatable({}, m), 1, 3, 2, setmetatable({}, m)) end");
+    expect_kill(f, "local t = setmetatable({}, { __concat = loop, __eq = function() return t .. 1 end })"
+                   "while true do pcall(table.sort, { t, t, t }, function(a, b) return a .. b end) end");
+    expect_kill(f, "local m = { __index = loop } pcall(string.gsub, 'aaa', 'a', setmetatable({}, m)) loop()");
+    expect_kill(f, "local function closes(n) local co = coroutine.create(function() local c <close> = setmetatable({}, { __close ="
+                   "function() if n == 0 then loop() end coroutine.close(closes(n - 1)) end }) coroutine.yield() end)"
+                   "coroutine.resume(co) return co end coroutine.close(closes(20))");
+    expect_kill(f, "local function closes() local co = coroutine.create(function() local c <close> = setmetatable({}, { __close ="
+                   "function() pcall(coroutine.close, closes()) loop() end }) coroutine.yield() end)"
+                   "coroutine.resume(co) return co end coroutine.close(closes())");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        TEST(test_loop),
+        TEST(test_loop), TEST(test_loops_inside_c_calls),
         TEST(test_where_it_was),
         TEST(test_protected_calls),
         TEST(test_coroutines),
