@@ -134,6 +134,7 @@ def test_refusals_are_counted(start, authority, people):
     for who in ("evil", "none", "revoked"):
         refused(server, authority.client(show=people[who]))
     assert control.status(server)["net"]["certs_refused"] == 3
+    server.log.wait("a client certificate was refused")
     reasons = [line for line in server.log.lines if "a client certificate was refused" in line]
     assert 1 <= len(reasons) <= 3
 
