@@ -118,14 +118,21 @@ static int try_key(lua_State *L)
     return 0;
 }
 
-/* One state for all inputs, because making it takes longer than most of them. Holds the keys of the secret. */
+/* One for all inputs, because making it takes longer than most of them. Holds the keys of the secret. */
+static lua_State *state;
+
+static void close_state(void)
+{
+    lua_close(state);
+}
+
 static lua_State *open_state(void)
 {
-    lua_State *L = luaL_newstate();
     const char *why;
 
-    FUZZ_CHECK(L && jwt_keys_push(L, SLICE(SECRET), &why) == 0);
-    return L;
+    state = luaL_newstate();
+    FUZZ_CHECK(state && jwt_keys_push(state, SLICE(SECRET), &why) == 0 && atexit(close_state) == 0);
+    return state;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -133,10 +140,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum what what = fuzz_byte(&data, &size) % WHATS;
     char *copy = fuzz_copy(data, size);
     struct input in = {.text = {copy, size}};
-    static lua_State *L;
+    lua_State *L = state ? state : open_state();
 
-    if (!L)
-        L = open_state();
     if (what == SIGNED)
         sign(&in);
     lua_pushvalue(L, 1);
