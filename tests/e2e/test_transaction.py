@@ -254,7 +254,7 @@ def test_a_worker_that_does_not_answer_aborts_it(serve, connect, until):
     text = 'local app = {}\nfunction app.on_message(conn, text)\n' \
            '  if text == "stall" then conn:send "stalling"; conn:drain(); os.execute "sleep 4" end\n' \
            '  conn:send { worker = require("moontide").worker, version = %d } end\nreturn app'
-    server = serve(text % 1, settings={"workers": 3, "sandbox.allow": "os", "script.time": "50ms", "reload.timeout": "50ms"})
+    server = serve(text % 1, settings={"workers": 3, "sandbox.allow": "process", "script.time": "50ms", "reload.timeout": "50ms"})
     clients = everywhere(server, connect, 3)
     clients[2].text("stall")
     clients[2].expect("stalling")
