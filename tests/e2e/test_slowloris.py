@@ -17,7 +17,7 @@ function app.on_message(conn, text) if text == "close" then conn:close(4000) els
 function app.on_binary(conn, bytes) conn:send_binary(bytes) end
 function app.on_close(conn, code) tide.room "log":send { closed = conn.path, code = code } end
 function app.on_http(req)
-  if req.path == "/big" then return 200, ("x"):rep(16 * 1024 * 1024) end
+  if req.path == "/big" then return 200, ("x"):rep(65536):rep(256) end
   if req.path == "/stream" then
     local left = 256
     return 200, function() left = left - 1 if left >= 0 then return ("x"):rep(65536) end end
