@@ -176,11 +176,6 @@ size_t net_waiting(const struct net *n)
     return n->line.count;
 }
 
-struct loop *net_loop(struct net *n)
-{
-    return n->loop;
-}
-
 void net_stats(const struct net *n, struct net_stats *out)
 {
     *out = n->stats;

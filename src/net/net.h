@@ -69,7 +69,6 @@ void net_set_options(struct net *n, const struct net_options *o);
 void net_set_access(struct net *n, struct access *a);
 size_t net_count(const struct net *n);   /* sockets of this net that are open, without those in line */
 size_t net_waiting(const struct net *n); /* in line for a place */
-struct loop *net_loop(struct net *n);
 
 /* Counters since the start, for status and tests. */
 struct net_stats {

@@ -299,7 +299,7 @@ int peer_set_expires(struct peer *p, double at)
         e->peer = p;
         p->expiry = &e->timer;
     }
-    p->conn->expires = at > 0 ? at : 0;
+    conn_set_expires(p->conn, at > 0 ? at : 0);
     if (p->expiry && at > 0)
         loop_timer_start(p->script->loop, p->expiry, ms_until(at));
     else if (p->expiry)
